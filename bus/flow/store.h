@@ -1,0 +1,113 @@
+/*
+ * Store: where a node keeps what it has taken.  PostgreSQL (store_pg.c) is
+ * one, the simulation's database another.  One call is one transaction.
+ *
+ * Thread: a store belongs to the worker that opened it.
+ */
+#ifndef GX_FLOW_STORE_H
+#define GX_FLOW_STORE_H
+
+#include "flow/chain.h"
+
+/* One row of gx_stream. */
+struct gx_stream_row {
+	char stream[GX_STREAM_MAX + 1];
+	char topic[64];
+	int32_t partition;
+	bool is_own;	    /* made at this node */
+	struct gx_chain chain;
+	bool is_stopped;
+	int64_t stopped_at; /* offset where it stands still, if is_stopped */
+	char why[64];	    /* error code of the stop, "" else */
+};
+typedef void (*gx_stream_f)(void *ctx, const struct gx_stream_row *row);
+
+/* One line that the store shall apply; slices lie in the message. */
+struct gx_apply {
+	struct gx_slice stream;
+	struct gx_chain before, after; /* compare-and-set */
+	bool is_new;		       /* no row yet: insert, before is ignored */
+	const struct gx_head *head;    /* the batch with its lines; NULL marker */
+	unsigned char head_hash[GX_HASH];
+};
+/* A stream that stands still from here on. */
+struct gx_stop {
+	struct gx_slice stream;
+	int64_t at; /* offset of the message that could not be taken */
+	const char *code;
+	const char *text; /* for people */
+};
+/* One transaction of a reader: everything or nothing. */
+struct gx_txn {
+	const char *topic;
+	int32_t partition;
+	int64_t from_offset, to_offset; /* gx_read by compare-and-set */
+	const struct gx_apply *applies;
+	size_t n_applies;
+	const struct gx_stop *stops;
+	size_t n_stops;
+};
+struct gx_txn_result {
+	uint64_t n_applied; /* lines */
+	uint64_t n_set_aside;
+};
+
+/* A record that could not pass at its source. */
+struct gx_aside {
+	struct gx_slice stream, pos; /* key of the row: (stream, pos) */
+	uint64_t seq;		     /* of its q line, or of the next line */
+	struct gx_slice key;	     /* JSON array, n = 0 if not known */
+	struct gx_slice reasons; /* JSON array [{pointer,keyword,message}] */
+	struct gx_slice original; /* bytes as the source gave them */
+	struct gx_slice time;	  /* RFC 3339 */
+};
+
+struct gx_store;
+struct gx_store_ops {
+	/* All rows of a partition and its kept next_offset (0 if the topic is
+	 * new here), from one snapshot. */
+	enum gx_rc (*load)(struct gx_store *s, const char *topic,
+			   int32_t partition, int64_t *next_offset,
+			   gx_stream_f each, void *ctx, struct gx_err *e);
+	/* Rows of the named streams, for a writer that looks at what was read
+	 * back.  A missing row is GX_FATAL "stream.undeclared". */
+	enum gx_rc (*look)(struct gx_store *s, const char *const *streams,
+			   size_t n, struct gx_stream_row *rows,
+			   struct gx_err *e);
+	enum gx_rc (*taken)(struct gx_store *s, struct gx_slice stream,
+			    uint64_t first, struct gx_taken *out,
+			    struct gx_err *e);
+	/* GX_OK: committed.  GX_FENCED: a row or offset was not as given;
+	 * nothing changed; load again.  GX_AGAIN: outage; whether it was
+	 * committed is not known: load again.  GX_FATAL: stands still. */
+	enum gx_rc (*commit)(struct gx_store *s, const struct gx_txn *t,
+			     struct gx_txn_result *r, struct gx_err *e);
+	/* Make the row of an own stream: the act by which it begins.  Done
+	 * before: nothing.  GX_FATAL "stream.moved": another partition. */
+	enum gx_rc (*declare)(struct gx_store *s, const char *stream,
+			      const char *topic, int32_t partition,
+			      struct gx_err *e);
+
+	/* Quarantine at the source, committed before a batch passes it; the
+	 * same (stream, pos) again changes nothing.  *upto = highest row id.
+	 * GX_AGAIN "quarantine.full" at its ceiling. */
+	enum gx_rc (*aside)(struct gx_store *s, const struct gx_aside *rows,
+			    size_t n, uint64_t *upto, struct gx_err *e);
+	/* At take-over: forget rows with seq >= next_seq that no release
+	 * covers; they are read from the source again. */
+	enum gx_rc (*settle)(struct gx_store *s, struct gx_slice stream,
+			     uint64_t next_seq, struct gx_err *e);
+	/* Note what a source may forget, durably, before it is told; rows of
+	 * the quarantine up to id upto are covered by it. */
+	enum gx_rc (*release)(struct gx_store *s, const char *flow,
+			      struct gx_slice pos, uint64_t upto,
+			      struct gx_err *e);
+	/* "" if nothing was ever released. */
+	enum gx_rc (*released)(struct gx_store *s, const char *flow,
+			       struct gx_buf *pos, struct gx_err *e);
+};
+struct gx_store { /* embedded first by implementations */
+	const struct gx_store_ops *ops;
+};
+
+#endif
