@@ -22,6 +22,8 @@ typedef enum gx_verdict (*gx_admit_f)(void *ctx, struct gx_slice stream,
 struct gx_reader_conf {
 	const char *flow;
 	const char *const *topics; /* NULL-terminated */
+	const char *own_topic;	   /* gx.batch.<this node>: its streams begin
+				      by declaration, its log loses nothing */
 	gx_admit_f admit;
 	void *admit_ctx;
 	size_t txn_lines; /* commit at this many lines: 10,000 */

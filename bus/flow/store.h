@@ -22,7 +22,11 @@ struct gx_stream_row {
 };
 typedef void (*gx_stream_f)(void *ctx, const struct gx_stream_row *row);
 
-/* One line that the store shall apply; slices lie in the message. */
+/*
+ * One move of a stream: a batch with its lines, a marker (head NULL), or
+ * nothing but the end of a stop (head NULL, before equal to after).  Any move
+ * of a stopped stream ends the stop.  Slices lie in the message.
+ */
 struct gx_apply {
 	struct gx_slice stream;
 	struct gx_chain before, after; /* compare-and-set */
@@ -79,9 +83,14 @@ struct gx_store_ops {
 			    struct gx_err *e);
 	/* GX_OK: committed.  GX_FENCED: a row or offset was not as given;
 	 * nothing changed; load again.  GX_AGAIN: outage; whether it was
-	 * committed is not known: load again.  GX_FATAL: stands still. */
+	 * committed is not known: load again.  GX_REJECT
+	 * "guard.mass_delete": the end of a full reading would delete more
+	 * than the guard allows; nothing changed.  GX_FATAL: stands still. */
 	enum gx_rc (*commit)(struct gx_store *s, const struct gx_txn *t,
 			     struct gx_txn_result *r, struct gx_err *e);
+	/* Base rows of the stream's origin and resource, for the guard. */
+	enum gx_rc (*count)(struct gx_store *s, struct gx_slice stream,
+			    uint64_t *n_rows, struct gx_err *e);
 	/* Make the row of an own stream: the act by which it begins.  Done
 	 * before: nothing.  GX_FATAL "stream.moved": another partition. */
 	enum gx_rc (*declare)(struct gx_store *s, const char *stream,

@@ -1,0 +1,88 @@
+/* What the two files of the reader share; nobody else includes this. */
+#ifndef GX_FLOW_READER_INT_H
+#define GX_FLOW_READER_INT_H
+
+#include "base/metric.h"
+#include "flow/reader.h"
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+/* One stream of a partition.  chain is tentative: it runs ahead of the store
+ * by what the open transaction holds. */
+struct entry {
+	struct gx_chain chain;
+	bool is_new;	   /* no row in the store yet */
+	bool is_elsewhere; /* its row names another partition: refused here */
+	bool is_stopped;
+	bool is_seeking;   /* reading the log again for what is missing */
+	int64_t seek_end;  /* the offset where the gap was met */
+	int64_t live_from; /* messages below were handled for this stream */
+	int64_t stopped_at;
+	const char *why; /* static code while stopped */
+	char stream[GX_STREAM_MAX + 1];
+	UT_hash_handle hh;
+};
+
+/* One partition that is followed, and its open transaction. */
+struct place {
+	const char *topic;
+	int32_t partition;
+	bool is_own;	     /* the node's own topic */
+	int64_t next_offset; /* as committed */
+	int64_t upto;	     /* everything below was handled */
+	int64_t high;	     /* end of the log, when last asked */
+	bool is_dirty;	     /* the open transaction holds something */
+	struct entry *entries;
+
+	struct gx_apply *applies;
+	struct gx_head *heads; /* one for each apply */
+	struct gx_msg *held;   /* messages the applies point into */
+	size_t n_applies, n_held;
+	struct gx_stop *stops;
+	size_t n_stops;
+	uint64_t n_lines, n_bytes;
+	int64_t began_ms;
+};
+
+#define READER_MAX_APPLIES 256
+#define READER_MAX_STOPS 64
+
+struct gx_reader {
+	unsigned magic;
+	struct gx_reader_conf conf;
+	char flow[64];
+	char own_topic[64];
+	char **topics;
+	struct gx_log *log;
+	struct gx_store *store;
+	struct gx_verifier *verifier;
+
+	struct gx_in *in;
+	struct place *places;
+	size_t n_places;
+	bool is_accepted;     /* an operator lets guarded streams go on */
+	size_t n_single_left; /* commit message by message, this many more */
+	int64_t retry_at_ms;
+
+	struct gx_series *verdicts[GX_V_COUNT];
+	struct gx_series *n_taken, *n_bytes, *n_aside, *n_stopped, *latency;
+};
+
+/* reader_take.c: judge one message and put what follows from it into the
+ * place's open transaction.  *keep: the message is held until the commit.
+ * GX_OK or an error of the store. */
+enum gx_rc gx_reader_take(struct gx_reader *r, struct place *pl,
+			  struct gx_msg *m, bool *keep,
+			  struct gx_err *e) GX_MUSTCHECK;
+/* Room for one more message of any kind in the open transaction? */
+bool gx_reader_has_room(const struct place *pl);
+/* A move without a message: ends a stop. */
+void gx_reader_end_stop(struct place *pl, struct entry *en);
+/* Stand still at this offset. */
+void gx_reader_stop(struct gx_reader *r, struct place *pl, struct entry *en,
+		    int64_t at, const char *code, const char *text);
+/* May this stop mend itself (a gap, a key or schema not known yet)? */
+bool gx_reader_mends(const char *why);
+
+#endif

@@ -1,0 +1,450 @@
+/*
+ * Reader, second half: one message in, its consequences in the open
+ * transaction.
+ *
+ * Form, place, right and seal are checked first, then the chain gives its
+ * verdict.  What is taken is put into the transaction together with the
+ * tentative state of its stream; what is void or known is counted; what is
+ * forged is counted and logged and otherwise as if it were not there; what
+ * shows that something is missing makes its stream stand still.
+ *
+ * A stream that stands still ignores everything except the one piece that
+ * continues it exactly.  On a gap the partition is first read once more from
+ * its start for this stream alone: a receiving log that lost its tail has been
+ * filled up again out of place, and the missing piece may stand lower than
+ * where we read.  Only if it is not there is the stop written down.  Order is
+ * not bent by this: nothing is taken that does not continue the chain of the
+ * owner, and no marker is, except the very one that was missing.
+ *
+ * If we die anywhere nothing has happened: all of this lives in the open
+ * transaction.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "flow/reader_int.h"
+
+bool
+gx_reader_has_room(const struct place *pl)
+{
+	/* Above these stands room for one more marker, whatever it claims. */
+	return pl->n_applies < READER_MAX_APPLIES &&
+	       pl->n_stops < READER_MAX_STOPS;
+}
+
+bool
+gx_reader_mends(const char *why)
+{
+	return strcmp(why, "stream.gap") == 0 ||
+	       strcmp(why, "stream.marker_missing") == 0 ||
+	       strcmp(why, "stream.wait_key") == 0 ||
+	       strcmp(why, "stream.wait_schema") == 0;
+}
+
+static struct entry *
+find_entry(struct place *pl, struct gx_slice stream)
+{
+	struct entry *en;
+
+	HASH_FIND(hh, pl->entries, stream.p, stream.n, en);
+	return en;
+}
+
+static struct gx_apply *
+push_apply(struct place *pl, struct entry *en)
+{
+	struct gx_apply *ap = &pl->applies[pl->n_applies];
+
+	GX_ASSERT(pl->n_applies < READER_MAX_APPLIES + GX_MARKER_STREAMS);
+	pl->n_applies++;
+	memset(ap, 0, sizeof *ap);
+	ap->stream = gx_slice_str(en->stream);
+	ap->before = en->chain;
+	ap->after = en->chain;
+	ap->is_new = en->is_new;
+	en->is_new = false;
+	en->is_stopped = false;
+	en->is_seeking = false;
+	pl->is_dirty = true;
+	return ap;
+}
+
+void
+gx_reader_end_stop(struct place *pl, struct entry *en)
+{
+	(void)push_apply(pl, en);
+}
+
+void
+gx_reader_stop(struct gx_reader *r, struct place *pl, struct entry *en,
+	       int64_t at, const char *code, const char *text)
+{
+	struct gx_stop *st;
+
+	if (en->is_new) { /* a stop needs a row to stand in */
+		(void)push_apply(pl, en);
+	}
+	en->is_stopped = true;
+	en->is_seeking = false;
+	en->stopped_at = at;
+	en->why = code;
+	gx_log(GX_LOG_WARN, code, "stream=%s topic=%s partition=%d offset=%lld",
+	       en->stream, pl->topic, pl->partition, (long long)at);
+	(void)r;
+	GX_ASSERT(pl->n_stops < READER_MAX_STOPS + GX_MARKER_STREAMS);
+	st = &pl->stops[pl->n_stops++];
+	st->stream = gx_slice_str(en->stream);
+	st->at = at;
+	st->code = code;
+	st->text = text;
+	pl->is_dirty = true;
+}
+
+static void
+count(struct gx_reader *r, enum gx_verdict v)
+{
+	gx_metric_add(r->verdicts[v], 1);
+}
+
+/* Refusals are counted and logged by place, never by content. */
+static void
+refuse(struct gx_reader *r, const struct place *pl, const struct gx_msg *m,
+       const char *why)
+{
+	count(r, GX_V_REFUSE);
+	gx_log(GX_LOG_WARN, "batch.refused",
+	       "topic=%s partition=%d offset=%lld reason=\"%s\"", pl->topic,
+	       pl->partition, (long long)m->offset, why);
+}
+
+/*
+ * The entry of a stream, made if the store has its row or if it may begin
+ * here.  *out = NULL: the stream has no business in this partition.
+ */
+static enum gx_rc
+meet_stream(struct gx_reader *r, struct place *pl, struct gx_slice stream,
+	    struct entry **out, struct gx_err *e)
+{
+	struct gx_stream_row row;
+	struct entry *en = find_entry(pl, stream);
+	char name[GX_STREAM_MAX + 1];
+	const char *names[1] = {name};
+	enum gx_rc rc;
+
+	*out = NULL;
+	if (en) {
+		*out = en->is_elsewhere ? NULL : en;
+		return GX_OK;
+	}
+	GX_ASSERT(stream.n <= GX_STREAM_MAX); /* the codec's bound */
+	memcpy(name, stream.p, stream.n);
+	name[stream.n] = '\0';
+	rc = r->store->ops->look(r->store, names, 1, &row, e);
+	if (rc != GX_OK && !(rc == GX_FATAL && e && e->code &&
+			     strcmp(e->code, "stream.undeclared") == 0)) {
+		return rc;
+	}
+	if (rc != GX_OK && pl->is_own) {
+		return GX_OK; /* an own stream begins by declaration */
+	}
+	en = gx_mem_new(sizeof *en);
+	memcpy(en->stream, name, stream.n + 1);
+	if (rc == GX_OK) {
+		en->chain = row.chain;
+		en->is_elsewhere = row.partition != pl->partition ||
+				   strcmp(row.topic, pl->topic) != 0;
+	} else {
+		gx_chain_init(&en->chain);
+		en->is_new = true;
+	}
+	if (e) {
+		e->code = NULL;
+	}
+	HASH_ADD_KEYPTR(hh, pl->entries, en->stream, stream.n, en);
+	*out = en->is_elsewhere ? NULL : en;
+	return GX_OK;
+}
+
+/* The message shows a hole before it: look lower once, then stand still. */
+static enum gx_rc
+meet_gap(struct gx_reader *r, struct place *pl, struct entry *en,
+	 const struct gx_head *h, const struct gx_msg *m, struct gx_err *e)
+{
+	bool no_marker = h->epoch > en->chain.epoch;
+	int64_t low = 0;
+	int64_t high = 0;
+	enum gx_rc rc;
+
+	if (en->is_stopped) {
+		return GX_OK;
+	}
+	if (en->is_seeking && m->offset < en->seek_end) {
+		return GX_OK;
+	}
+	count(r, GX_V_GAP);
+	if (!en->is_seeking) {
+		rc = r->log->ops->range(r->log, pl->topic, pl->partition, &low,
+					&high, e);
+		if (rc != GX_OK) {
+			return rc;
+		}
+		if (low < m->offset) {
+			en->is_seeking = true;
+			en->seek_end = m->offset;
+			en->live_from = low;
+			en->why = no_marker ? "stream.marker_missing"
+					    : "stream.gap";
+			return r->log->ops->seek(r->in, m->place, low, e);
+		}
+	}
+	if (no_marker) {
+		gx_reader_stop(r, pl, en, m->offset, "stream.marker_missing",
+			       "a batch of an owner whose marker is missing");
+	} else {
+		gx_reader_stop(r, pl, en, m->offset, "stream.gap",
+			       "batches before this one are missing");
+	}
+	return GX_OK;
+}
+
+/* What was taken before at this seq: in the open transaction, or stored. */
+static enum gx_rc
+find_taken(struct gx_reader *r, struct place *pl, struct entry *en,
+	   const struct gx_head *h, struct gx_taken *t, struct gx_err *e)
+{
+	memset(t, 0, sizeof *t);
+	if (h->first >= en->chain.next_seq) {
+		return GX_OK;
+	}
+	for (size_t i = pl->n_applies; i-- > 0;) {
+		const struct gx_apply *ap = &pl->applies[i];
+
+		if (ap->head && ap->head->first == h->first &&
+		    gx_slice_eq(ap->stream, gx_slice_str(en->stream))) {
+			t->found = true;
+			t->n = ap->head->n;
+			memcpy(t->head, ap->head_hash, GX_HASH);
+			t->lowest_first = h->first;
+			return GX_OK;
+		}
+	}
+	return r->store->ops->taken(r->store, gx_slice_str(en->stream),
+				    h->first, t, e);
+}
+
+static void
+take_batch(struct gx_reader *r, struct place *pl, struct entry *en,
+	   const struct gx_head *h, const unsigned char hash[GX_HASH])
+{
+	size_t i = pl->n_applies;
+	struct gx_apply *ap = push_apply(pl, en);
+
+	count(r, GX_V_TAKE);
+	pl->heads[i] = *h;
+	ap->head = &pl->heads[i];
+	memcpy(ap->head_hash, hash, GX_HASH);
+	gx_chain_take_batch(&en->chain, h, hash);
+	ap->after = en->chain;
+	pl->n_lines += h->n;
+	pl->n_bytes += h->body.n;
+}
+
+static enum gx_rc
+judge_batch(struct gx_reader *r, struct place *pl, struct entry *en,
+	    const struct gx_head *h, const unsigned char hash[GX_HASH],
+	    const struct gx_msg *m, bool *keep, struct gx_err *e)
+{
+	struct gx_taken taken;
+	enum gx_verdict v;
+	enum gx_rc rc = find_taken(r, pl, en, h, &taken, e);
+
+	if (rc != GX_OK) {
+		return rc;
+	}
+	v = gx_chain_batch(&en->chain, h, hash, &taken);
+	switch (v) {
+	case GX_V_TAKE:
+		take_batch(r, pl, en, h, hash);
+		*keep = true;
+		return GX_OK;
+	case GX_V_GAP:
+		return meet_gap(r, pl, en, h, m, e);
+	case GX_V_EQUIVOCATION:
+		count(r, v);
+		if (!en->is_stopped) {
+			gx_reader_stop(r, pl, en, m->offset,
+				       "stream.equivocation",
+				       "two histories under one stream");
+		}
+		return GX_OK;
+	case GX_V_REPEAT:
+	case GX_V_VOID:
+	case GX_V_REFUSE:
+	case GX_V_WAIT:
+		break;
+	}
+	count(r, v);
+	return GX_OK;
+}
+
+/* A key or schema that is not known here yet: wait, never refuse. */
+static void
+meet_unknown(struct gx_reader *r, struct place *pl, struct entry *en,
+	     const struct gx_msg *m, bool is_key)
+{
+	count(r, GX_V_WAIT);
+	if (en->is_stopped || en->is_seeking) {
+		return;
+	}
+	gx_reader_stop(r, pl, en, m->offset,
+		       is_key ? "stream.wait_key" : "stream.wait_schema",
+		       is_key ? "sealed with a key not known here yet"
+			      : "of a schema not known here yet");
+}
+
+static enum gx_rc
+take_batch_message(struct gx_reader *r, struct place *pl,
+		   const struct gx_head *h, struct gx_msg *m, bool *keep,
+		   struct gx_err *e)
+{
+	unsigned char hash[GX_HASH];
+	struct entry *en;
+	enum gx_verdict adm;
+	enum gx_seal seal;
+	enum gx_rc rc;
+
+	if (!gx_slice_eq(m->key, h->stream)) {
+		refuse(r, pl, m, "key is not the stream");
+		return GX_OK;
+	}
+	adm = r->conf.admit(r->conf.admit_ctx, h->stream, h->schema,
+			    gx_slice_str(pl->topic));
+	if (adm == GX_V_REFUSE) {
+		refuse(r, pl, m, "stream is not declared for this topic");
+		return GX_OK;
+	}
+	rc = meet_stream(r, pl, h->stream, &en, e);
+	if (rc != GX_OK) {
+		return rc;
+	}
+	if (!en) {
+		refuse(r, pl, m, "stream does not belong to this partition");
+		return GX_OK;
+	}
+	if (m->offset < en->live_from ||
+	    (en->is_stopped && !gx_reader_mends(en->why))) {
+		return GX_OK;
+	}
+	en->live_from = m->offset + 1;
+	if (adm == GX_V_WAIT) {
+		meet_unknown(r, pl, en, m, false);
+		return GX_OK;
+	}
+	seal = gx_seal_check(r->verifier, h, true, hash);
+	if (seal == GX_SEAL_UNKNOWN_KEY) {
+		meet_unknown(r, pl, en, m, true);
+		return GX_OK;
+	}
+	if (seal != GX_SEAL_GOOD) {
+		refuse(r, pl, m,
+		       seal == GX_SEAL_FORGED ? "seal is wrong"
+					      : "key may not seal this stream");
+		return GX_OK;
+	}
+	return judge_batch(r, pl, en, h, hash, m, keep, e);
+}
+
+/* One stream of a marker. */
+static enum gx_rc
+claim_stream(struct gx_reader *r, struct place *pl, const struct gx_head *h,
+	     struct gx_slice stream, const struct gx_msg *m, struct gx_err *e)
+{
+	struct gx_stream_name nm;
+	struct gx_apply *ap;
+	struct entry *en;
+	enum gx_rc rc;
+
+	if (!gx_stream_parse(stream, &nm) ||
+	    !gx_slice_eq(nm.origin, h->stream) ||
+	    r->conf.admit(r->conf.admit_ctx, stream, gx_slice("", 0),
+			  gx_slice_str(pl->topic)) == GX_V_REFUSE) {
+		refuse(r, pl, m, "marker claims a stream that is not its own");
+		return GX_OK;
+	}
+	rc = meet_stream(r, pl, stream, &en, e);
+	if (rc != GX_OK || !en) {
+		if (rc == GX_OK) {
+			refuse(r, pl, m, "marker claims an undeclared stream");
+		}
+		return rc;
+	}
+	if (m->offset < en->live_from) {
+		return GX_OK;
+	}
+	en->live_from = m->offset + 1;
+	if ((en->is_stopped || en->is_seeking) &&
+	    strcmp(en->why, "stream.marker_missing") != 0) {
+		return GX_OK; /* stands still, markers included */
+	}
+	if (gx_chain_marker(&en->chain, h) != GX_V_TAKE) {
+		count(r, GX_V_VOID);
+		return GX_OK;
+	}
+	count(r, GX_V_TAKE);
+	ap = push_apply(pl, en);
+	gx_chain_take_marker(&en->chain, h);
+	ap->after = en->chain;
+	return GX_OK;
+}
+
+static enum gx_rc
+take_marker_message(struct gx_reader *r, struct place *pl,
+		    const struct gx_head *h, struct gx_msg *m,
+		    struct gx_err *e)
+{
+	unsigned char hash[GX_HASH];
+	struct gx_slice name;
+	enum gx_rc rc = GX_OK;
+	size_t at = 0;
+
+	switch (gx_seal_check(r->verifier, h, true, hash)) {
+	case GX_SEAL_GOOD:
+		break;
+	case GX_SEAL_UNKNOWN_KEY:
+		/* Its streams will miss the marker and stand still there. */
+		count(r, GX_V_WAIT);
+		gx_log(GX_LOG_WARN, "stream.wait_key",
+		       "topic=%s partition=%d offset=%lld", pl->topic,
+		       pl->partition, (long long)m->offset);
+		return GX_OK;
+	case GX_SEAL_NOT_ALLOWED:
+	case GX_SEAL_FORGED:
+		refuse(r, pl, m, "marker's seal is wrong");
+		return GX_OK;
+	}
+	while (rc == GX_OK && gx_marker_next(h->streams, &at, &name)) {
+		rc = claim_stream(r, pl, h, name, m, e);
+	}
+	return rc;
+}
+
+enum gx_rc
+gx_reader_take(struct gx_reader *r, struct place *pl, struct gx_msg *m,
+	       bool *keep, struct gx_err *e)
+{
+	struct gx_head h;
+	const char *bad = gx_head_parse(m->value, &h);
+
+	*keep = false;
+	if (bad) {
+		refuse(r, pl, m, bad);
+		return GX_OK;
+	}
+	if ((int64_t)h.partition != pl->partition) {
+		refuse(r, pl, m, "made for another partition");
+		return GX_OK;
+	}
+	if (h.kind == GX_MSG_MARKER) {
+		return take_marker_message(r, pl, &h, m, e);
+	}
+	return take_batch_message(r, pl, &h, m, keep, e);
+}
