@@ -34,4 +34,11 @@ void gx_log_err(enum gx_level level, const struct gx_err *e);
 /* Lines at error or fatal since start: shown in /metrics and doctor. */
 unsigned long gx_log_n_errors(void);
 
+/* The last 256 lines of any level, printed or not, oldest first.  Takes no
+ * lock: safe in a signal handler, may show a torn line. */
+void gx_log_dump(int fd);
+/* On SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL: gx_log_dump to stderr, then
+ * die of the signal.  For daemons, once, before threads start. */
+void gx_log_crash_handler(void);
+
 #endif
