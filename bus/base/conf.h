@@ -25,7 +25,8 @@ enum gx_conf_type {
 	GX_CONF_SIZE,	  /* bytes, with k M G */
 	GX_CONF_DURATION, /* ms, with ms s m h */
 	GX_CONF_PATH,	  /* relative paths are against the file's folder */
-	GX_CONF_SECRET,	  /* path of a 0600/0400 file; its mode is checked */
+	GX_CONF_SECRET,	  /* path of a 0600/0400 file; its mode is checked if
+			   * it exists, "" is none */
 	GX_CONF_LIST	  /* comma separated words */
 };
 
@@ -33,7 +34,8 @@ struct gx_conf_key {
 	const char *section; /* "node", "flow" ... */
 	const char *key;     /* a final '*' takes any suffix ("kafka.*") */
 	enum gx_conf_type type;
-	const char *dflt;    /* NULL: required in each such section */
+	const char *dflt;    /* NULL: required; an unnamed section's even if the
+			      * file has no such section */
 	const char *min, *max; /* for INT, SIZE, DURATION; NULL: none */
 	const char *help;    /* prose; "" never */
 	bool named;	     /* the section takes a name: [flow NAME] */
