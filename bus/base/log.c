@@ -162,8 +162,8 @@ take_pair(struct gx_slice *tail, struct gx_slice *key, struct gx_slice *value)
 	from = ++p;
 	if (p < end && *p == '"') {
 		from = ++p;
-		while (p < end && (*p != '"' || (p > from && p[-1] == '\\'))) {
-			p++;
+		while (p < end && *p != '"') {
+			p += *p == '\\' && p + 1 < end ? 2 : 1;
 		}
 	} else {
 		while (p < end && *p != ' ') {
@@ -174,6 +174,23 @@ take_pair(struct gx_slice *tail, struct gx_slice *key, struct gx_slice *value)
 	p += p < end && *p == '"';
 	*tail = gx_slice(p, (size_t)(end - p));
 	return true;
+}
+
+/* A quoted value had its quotes and backslashes escaped: undo it for JSON. */
+static void
+put_json_value(struct gx_jw *w, struct gx_slice v)
+{
+	char plain[LINE_MAX_BYTES];
+	size_t n = 0;
+
+	for (size_t i = 0; i < v.n && n < sizeof(plain); i++) {
+		if (v.p[i] == '\\' && i + 1 < v.n &&
+		    (v.p[i + 1] == '"' || v.p[i + 1] == '\\')) {
+			i++;
+		}
+		plain[n++] = v.p[i];
+	}
+	gx_jw_str(w, gx_slice(plain, n));
 }
 
 /* What follows time and level, as text: " event flow=up key=value". */
@@ -209,7 +226,7 @@ put_json(struct gx_buf *b, const char *event, struct gx_slice tail)
 		char name[64];
 		snprintf(name, sizeof(name), "%.*s", (int)key.n, key.p);
 		gx_jw_name(&w, name);
-		gx_jw_str(&w, value);
+		put_json_value(&w, value);
 	}
 	gx_jw_end(&w, '}');
 	while (tail.n && tail.p[0] == ' ') {

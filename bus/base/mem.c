@@ -70,8 +70,12 @@ gx_mem_new(size_t n_bytes)
 void *
 gx_mem_array(size_t n, size_t size)
 {
-	/* calloc checks the product. */
-	return calloc(n ? n : 1, size ? size : 1);
+	size_t n_bytes;
+
+	if (__builtin_mul_overflow(n, size, &n_bytes)) {
+		return NULL;
+	}
+	return calloc(1, n_bytes ? n_bytes : 1);
 }
 
 void *
