@@ -23,7 +23,7 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(OUT)/%.o)
 TESTS    := $(patsubst tests/unit/%.c,$(OUT)/tests/%,$(filter tests/unit/t_%.c tests/unit/sim_%.c,$(TEST_SRC)))
 
-.PHONY: all clean down demo test unit sim lint bench chaos fuzz asan tsan deps
+.PHONY: all clean down demo test tests unit sim lint bench chaos fuzz fuzzers asan tsan deps
 all: build/gxbus build/gxbusd
 
 build/gxbus: $(OUT)/gxbus
@@ -47,8 +47,53 @@ $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(TEST_HELP:%.c=$(OUT)/%.o) $(OUT)/libgx.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 .SECONDARY:
 
-unit: $(TESTS)
-	@for t in $(filter $(OUT)/tests/t_%,$^); do $$t || exit 1; done
+tests: $(TESTS)
+
+# The parts of the gate; tests/run.sh says how to run one test.
+test:
+	@if [ -x conf/local/deps ]; then conf/local/deps; fi
+	@sh tests/run.sh
+unit: $(filter $(OUT)/tests/t_%,$(TESTS))
+	@OUT=$(OUT) sh tests/run.sh unit
+SEEDS ?= 2000
+sim: $(filter $(OUT)/tests/sim_%,$(TESTS))
+	@OUT=$(OUT) SEEDS=$(SEEDS) sh tests/run.sh sim
+lint:
+	@sh tests/lint.sh
+
+# Sanitizers are expected to be silent.  They want no fortified libc calls.
+SAN_OPT := -O1 -g -fno-omit-frame-pointer
+SAN_HARDEN := -fstack-protector-strong -fPIE
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
+asan:
+	@$(MAKE) KIND=asan CC=clang OPT="$(SAN_OPT)" HARDEN="$(SAN_HARDEN)" \
+		SAN="$(ASAN)" unit
+# Threads are in these; libraries that are not instrumented would tell tales.
+TSAN_TESTS ?= t_flow* t_*worker* t_*metric* t_*_log*
+tsan:
+	@ONLY="$(TSAN_TESTS)" $(MAKE) KIND=tsan CC=clang OPT="$(SAN_OPT)" \
+		HARDEN="$(SAN_HARDEN)" SAN="-fsanitize=thread" unit
+
+# Every parser of foreign bytes, FUZZ_SECONDS each, from its seeds in
+# tests/fuzz/seeds/<name>/; what it finds on the way stays in build/.
+FUZZ_SECONDS ?= 10
+FUZZERS := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(OUT)/fuzz/%: $(OUT)/tests/fuzz/%.o $(OUT)/libgx.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+fuzzers: $(FUZZERS)
+fuzz:
+	@$(MAKE) KIND=fuzz CC=clang OPT="$(SAN_OPT)" HARDEN="$(SAN_HARDEN)" \
+		SAN="-fsanitize=fuzzer-no-link,address,undefined \
+		-fno-sanitize-recover=all" fuzzers
+	@for f in build/fuzz/fuzz/fuzz_*; do \
+		n=$${f##*/}; mkdir -p build/fuzz/found/$$n build/fuzz/seeds; \
+		s=tests/fuzz/seeds/$$n; [ -d $$s ] || s=build/fuzz/seeds; \
+		echo "$$n: $(FUZZ_SECONDS) s"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 \
+			-verbosity=0 -print_final_stats=1 \
+			-artifact_prefix=build/fuzz/$$n- build/fuzz/found/$$n \
+			$$s || exit 1; done
 
 clean:
 	rm -rf build
