@@ -8,9 +8,10 @@
  * an unknown member is refused by its pointer.
  *
  * Position of a stream (opaque to others):
- *   pg:<system>:<timeline>:<slot>:S:<from>:<until>:<n>:<base64 of key>
- *   pg:<system>:<timeline>:<slot>:C:<lsn>:<idx>:<until>[:R]
- * S: within a full reading, n-th row, the last key taken; changes begin at
+ *   pg:<system>:<timeline>:<slot>:<born>:S:<from>:<until>:<n>:<base64 of key>
+ *   pg:<system>:<timeline>:<slot>:<born>:C:<lsn>:<idx>:<until>[:R]
+ * born: the slot's first position; a stream that still carries an older one is
+ * read anew.  S: within a full reading, n-th row, the last key taken; changes begin at
  * from.  C: change idx of the transaction that commits at lsn; idx 0: all
  * before lsn is done.  until: the stream is loading while lsn < until.
  * R: a TRUNCATE was met and the difference (the e line) is still owed.
