@@ -23,7 +23,7 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(OUT)/%.o)
 TESTS    := $(patsubst tests/unit/%.c,$(OUT)/tests/%,$(filter tests/unit/t_%.c tests/unit/sim_%.c,$(TEST_SRC)))
 
-.PHONY: all clean down demo test tests unit sim lint bench chaos fuzz fuzzers asan tsan deps
+.PHONY: all clean down demo test tests unit sim lint bench chaos fuzz fuzzers asan tsan deps format docs print-flags
 all: build/gxbus build/gxbusd
 
 build/gxbus: $(OUT)/gxbus
@@ -58,8 +58,14 @@ unit: $(filter $(OUT)/tests/t_%,$(TESTS))
 SEEDS ?= 2000
 sim: $(filter $(OUT)/tests/sim_%,$(TESTS))
 	@OUT=$(OUT) SEEDS=$(SEEDS) sh tests/run.sh sim
-lint:
+lint: $(OUT)/libgx.a $(CLI_OBJ)
 	@sh tests/lint.sh
+format:
+	clang-format-14 -i $$(git ls-files '*.c' '*.h')
+docs:
+	python3 tests/lint_text.py --write-docs
+print-flags:
+	@echo $(filter-out -MMD -MP,$(CPPFLAGS)) $(CFLAGS)
 
 # Sanitizers are expected to be silent.  They want no fortified libc calls.
 SAN_OPT := -O1 -g -fno-omit-frame-pointer
