@@ -93,7 +93,7 @@ FUNCTION_WARN, FUNCTION_FAIL = 80, 120
 ESSAY_LINES = 8
 
 # Functions and macros that set an error, and which argument is its code.
-SETS_ERROR = {"GX_ERR": 2, "FAULT": 2}
+SETS_ERROR = {"GX_ERR": 2, "gx_conf_fault": 2}
 SECTIONS = [
     (1000, 1999, "10xx base"),
     (2000, 2099, "20xx record"),

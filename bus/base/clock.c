@@ -105,9 +105,9 @@ date_of_days(int64_t days, int *year, int *month, int *day)
 	int64_t d = days + 719468;
 	int64_t era = (d >= 0 ? d : d - 146096) / 146097;
 	int64_t of_era = d - era * 146097;
-	int64_t y = (of_era - of_era / 1460 + of_era / 36524 -
-		     of_era / 146096) /
-		    365;
+	int64_t y =
+		(of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) /
+		365;
 	int64_t of_year = of_era - (365 * y + y / 4 - y / 100);
 	int64_t m = (5 * of_year + 2) / 153;
 

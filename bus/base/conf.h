@@ -34,11 +34,11 @@ struct gx_conf_key {
 	const char *section; /* "node", "flow" ... */
 	const char *key;     /* a final '*' takes any suffix ("kafka.*") */
 	enum gx_conf_type type;
-	const char *dflt;    /* NULL: required; an unnamed section's even if the
-			      * file has no such section */
+	/* NULL: required; an unnamed section's even if the file has none */
+	const char *dflt;
 	const char *min, *max; /* for INT, SIZE, DURATION; NULL: none */
-	const char *help;    /* prose; "" never */
-	bool named;	     /* the section takes a name: [flow NAME] */
+	const char *help;      /* prose; "" never */
+	bool named;	       /* the section takes a name: [flow NAME] */
 };
 
 struct gx_conf; /* immutable after load */

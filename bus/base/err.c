@@ -40,7 +40,8 @@ trim_character(char *text, size_t n)
 {
 	size_t i = n;
 
-	while (i > 0 && n - i < 4 && ((unsigned char)text[i - 1] & 0xc0) == 0x80) {
+	while (i > 0 && n - i < 4 &&
+	       ((unsigned char)text[i - 1] & 0xc0) == 0x80) {
 		i--;
 	}
 	if (i == 0 || ((unsigned char)text[i - 1] & 0x80) == 0) {

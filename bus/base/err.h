@@ -17,8 +17,8 @@
 
 enum gx_rc {
 	GX_OK = 0,
-	GX_AGAIN,  /* same call later; nothing changed (an outage, an empty queue) */
-	GX_ABORT,  /* roll back what is open and redo the batch, or re-open the handle */
+	GX_AGAIN,  /* same call later; nothing changed (outage, empty queue) */
+	GX_ABORT,  /* roll back and redo the batch, or re-open the handle */
 	GX_REJECT, /* this one input can never pass: quarantine or refuse it */
 	GX_FENCED, /* another instance owns the work: stop, commit nothing */
 	GX_FATAL   /* stop this flow; a person must look */
@@ -26,7 +26,7 @@ enum gx_rc {
 
 struct gx_err {
 	enum gx_rc rc;
-	const char *code; /* vocabulary of errors.def, e.g. "link.gap"; static */
+	const char *code; /* of errors.def, e.g. "link.gap"; static */
 	const char *file;
 	int line;
 	char text[400];

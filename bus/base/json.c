@@ -38,7 +38,7 @@
 struct parse {
 	struct gx_arena *arena;
 	struct gx_slice in;
-	size_t at; /* just behind the last token */
+	size_t at;	   /* just behind the last token */
 	const char *fault; /* ours; NULL if yajl found it */
 	bool is_full;
 	bool has_surrogate; /* the string decoded last holds a lone one */
@@ -165,8 +165,7 @@ decode_escape(struct parse *p, const char *from, char *to, size_t *n_to)
 	}
 	uint32_t cp = hex4(from + 1);
 	size_t took = 5;
-	if (cp >= 0xd800 && cp <= 0xdbff && from[5] == '\\' &&
-	    from[6] == 'u') {
+	if (cp >= 0xd800 && cp <= 0xdbff && from[5] == '\\' && from[6] == 'u') {
 		uint32_t low = hex4(from + 7);
 		if (low >= 0xdc00 && low <= 0xdfff) {
 			cp = 0x10000 + ((cp - 0xd800) << 10) + (low - 0xdc00);

@@ -57,8 +57,9 @@ void gx_jw_init(struct gx_jw *w, struct gx_buf *b);
 void gx_jw_begin(struct gx_jw *w, char open); /* '{' or '[' */
 void gx_jw_end(struct gx_jw *w, char close);  /* '}' or ']' */
 void gx_jw_name(struct gx_jw *w, const char *name);
-void gx_jw_str(struct gx_jw *w, struct gx_slice s); /* invalid UTF-8 -> U+FFFD */
-void gx_jw_cstr(struct gx_jw *w, const char *s);    /* NULL -> null */
+void gx_jw_str(struct gx_jw *w,
+	       struct gx_slice s);		 /* invalid UTF-8 -> U+FFFD */
+void gx_jw_cstr(struct gx_jw *w, const char *s); /* NULL -> null */
 void gx_jw_int(struct gx_jw *w, int64_t v);
 void gx_jw_u64(struct gx_jw *w, uint64_t v);
 void gx_jw_double(struct gx_jw *w, double v);

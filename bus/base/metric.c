@@ -36,8 +36,8 @@ static const double bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 struct gx_series {
 	struct gx_series *next;
 	char *labels; /* as printed: flow="up",verdict="take"; "" for none */
-	_Atomic uint64_t value; /* bits of a double; a histogram's sum */
-	_Atomic uint64_t n;	/* observations */
+	_Atomic uint64_t value;	    /* bits of a double; a histogram's sum */
+	_Atomic uint64_t n;	    /* observations */
 	_Atomic uint64_t buckets[]; /* N_BOUNDS of a histogram, not summed */
 };
 

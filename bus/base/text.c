@@ -432,11 +432,14 @@ is_unwanted(uint32_t cp)
 	       (cp & 0xfffe) == 0xfffe;
 }
 
-/* Offset of the first unwanted character, n if there is none. */
+/* Offset of the first unwanted character, n if there is none.  glibc's own
+ * reader of UTF-8 lets through what is above U+10FFFF. */
 static size_t
 find_unwanted(const char *p, size_t n)
 {
-	for (size_t i = 0; i < n;) {
+	size_t good = gx_utf8_check(p, n);
+
+	for (size_t i = 0; i < good;) {
 		uint32_t cp;
 		size_t len = gx_utf8_next(p + i, n - i, &cp);
 		if (is_unwanted(cp)) {
@@ -444,7 +447,7 @@ find_unwanted(const char *p, size_t n)
 		}
 		i += len;
 	}
-	return n;
+	return good;
 }
 
 /* Convert *in into at most *n bytes at p; errno-like result, 0 if all. */
@@ -496,10 +499,11 @@ gx_iconv_run(struct gx_iconv *c, struct gx_slice in, struct gx_buf *out,
 				      "undecodable byte at offset %zu",
 				      *bad_at);
 		}
-		size_t skip = begin.p == in.p && n >= 3 &&
-				      memcmp(piece, "\xef\xbb\xbf", 3) == 0
-				      ? 3
-				      : 0;
+		size_t skip =
+			begin.p == in.p && n >= 3 &&
+					memcmp(piece, "\xef\xbb\xbf", 3) == 0
+				? 3
+				: 0;
 		if (!gx_buf_put(out, piece + skip, n - skip)) {
 			*bad_at = in.n - begin.n;
 			gx_buf_cut(out, n_before);

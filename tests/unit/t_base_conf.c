@@ -46,8 +46,8 @@ faults(void **state)
 		{"[node]\nname=x\n[node]\n", "conf.duplicate", "t.conf:3"},
 		{"[flow a]\ntopic=t\n[flow a]\n", "conf.duplicate",
 		 "t.conf:3: section [flow a]"},
-		{"[flow a]\ntopic=t\nkafka.x=1\nkafka.x=2\n",
-		 "conf.duplicate", "t.conf:4: key kafka.x"},
+		{"[flow a]\ntopic=t\nkafka.x=1\nkafka.x=2\n", "conf.duplicate",
+		 "t.conf:4: key kafka.x"},
 		{"name = x\n", "conf.syntax", "t.conf:1"},
 		{"[node]\nname\n", "conf.syntax", "t.conf:2"},
 		{"[node\n", "conf.syntax", "t.conf:1"},
@@ -106,9 +106,9 @@ values_never_in_errors(void **state)
 	for (size_t i = 0; i < N(rows); i++) {
 		struct gx_err e = {0};
 		struct gx_conf *c;
-		assert_int_equal(gx_conf_parse("t", gx_slice_str(rows[i]),
-					       keys, &c, &e),
-				 GX_REJECT);
+		assert_int_equal(
+			gx_conf_parse("t", gx_slice_str(rows[i]), keys, &c, &e),
+			GX_REJECT);
 		assert_null(strstr(e.text, "geheim"));
 	}
 }
@@ -160,9 +160,9 @@ values(void **state)
 	struct gx_conf *c;
 	const char *suffix, *value;
 
-	assert_int_equal(gx_conf_parse("/etc/gx/t.conf", GX_SLICE(text), keys,
-				       &c, &e),
-			 GX_OK);
+	assert_int_equal(
+		gx_conf_parse("/etc/gx/t.conf", GX_SLICE(text), keys, &c, &e),
+		GX_OK);
 	assert_string_equal(gx_conf_str(c, "node", NULL, "name"),
 			    "a = b # not a comment");
 	assert_string_equal(gx_conf_str(c, "node", NULL, "data"),
@@ -180,23 +180,21 @@ values(void **state)
 	assert_int_equal(gx_conf_int(c, "flow", "down", "batch"), 1048576);
 	assert_string_equal(gx_conf_word(c, "flow", "up", "resources", 0),
 			    "a.b");
-	assert_string_equal(gx_conf_word(c, "flow", "up", "resources", 1),
-			    "c");
-	assert_string_equal(gx_conf_word(c, "flow", "up", "resources", 2),
-			    "d");
+	assert_string_equal(gx_conf_word(c, "flow", "up", "resources", 1), "c");
+	assert_string_equal(gx_conf_word(c, "flow", "up", "resources", 2), "d");
 	assert_null(gx_conf_word(c, "flow", "up", "resources", 3));
 	assert_null(gx_conf_word(c, "flow", "down", "resources", 0));
-	assert_true(gx_conf_pair(c, "flow", "up", "kafka.*", 0, &suffix,
-				 &value));
+	assert_true(
+		gx_conf_pair(c, "flow", "up", "kafka.*", 0, &suffix, &value));
 	assert_string_equal(suffix, "linger.ms");
 	assert_string_equal(value, "5");
-	assert_true(gx_conf_pair(c, "flow", "up", "kafka.", 1, &suffix,
-				 &value));
+	assert_true(
+		gx_conf_pair(c, "flow", "up", "kafka.", 1, &suffix, &value));
 	assert_string_equal(suffix, "acks");
-	assert_false(gx_conf_pair(c, "flow", "up", "kafka", 2, &suffix,
-				  &value));
-	assert_false(gx_conf_pair(c, "flow", "down", "kafka.*", 0, &suffix,
-				  &value));
+	assert_false(
+		gx_conf_pair(c, "flow", "up", "kafka", 2, &suffix, &value));
+	assert_false(
+		gx_conf_pair(c, "flow", "down", "kafka.*", 0, &suffix, &value));
 	assert_null(gx_conf_str(c, "flow", "none", "topic"));
 	gx_conf_free(&c);
 	assert_null(c);

@@ -85,7 +85,7 @@ finds_rows(void **state)
 	assert_int_equal(gx_error_number("link.gap"), d->number);
 	assert_int_equal(gx_error_number("no.such"), 1000);
 	assert_int_equal(gx_error_number(NULL), 1000);
-	static const char *const unknown[] = {"",	"GX",	 "GX0000",
+	static const char *const unknown[] = {"",	 "GX",	  "GX0000",
 					      "GX99999", "40011", "link",
 					      "gx 4001", "-4001"};
 	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {

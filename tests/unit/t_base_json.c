@@ -54,7 +54,7 @@ takes(void **state)
 		{" \t\r\n[ \t\r\n] \t\r\n", 0},
 		{"\"\"", 0},
 		{"\"\\u0000\"", 0},
-		{"\"\\ud800\"", 0},	       /* lone surrogates are legal */
+		{"\"\\ud800\"", 0}, /* lone surrogates are legal */
 		{"\"\\udc00\\ud800\"", 0},
 		{"[\"\\/\\\\\\\"\\b\\f\\n\\r\\t\\u00e9\"]", 0},
 		{"\"\x7f\"", 0},
@@ -209,9 +209,9 @@ errors_hold_no_input(void **state)
 	for (size_t i = 0; i < N(rows); i++) {
 		struct gx_err e = {0};
 		const struct gx_json *j;
-		assert_int_equal(gx_json_parse(a, gx_slice_str(rows[i]), &j,
-					       &e),
-				 GX_REJECT);
+		assert_int_equal(
+			gx_json_parse(a, gx_slice_str(rows[i]), &j, &e),
+			GX_REJECT);
 		assert_null(strstr(e.text, "geheim"));
 	}
 	gx_arena_free(&a);
@@ -258,8 +258,7 @@ tree(void **state)
 	assert_true(gx_slice_eq(m->raw, GX_SLICE("-12.50")));
 	assert_true(gx_slice_eq(m->text, m->raw));
 	m = gx_json_get(j, "s");
-	assert_string_equal(m->text.p,
-			    "aA\xf0\x9f\x98\x80\xef\xbf\xbdz");
+	assert_string_equal(m->text.p, "aA\xf0\x9f\x98\x80\xef\xbf\xbdz");
 	assert_int_equal(m->text.n, 10);
 	assert_int_equal(m->raw.p[0], '"');
 	assert_int_equal(m->raw.p[m->raw.n - 1], '"');
@@ -267,8 +266,8 @@ tree(void **state)
 	assert_int_equal(m->n, 3);
 	assert_true(gx_slice_eq(m->raw, GX_SLICE("[ 1, {\"x\":true} ,[]]")));
 	assert_true(gx_slice_eq(gx_json_at(m, 0)->raw, GX_SLICE("1")));
-	assert_true(gx_slice_eq(gx_json_at(m, 1)->raw,
-				GX_SLICE("{\"x\":true}")));
+	assert_true(
+		gx_slice_eq(gx_json_at(m, 1)->raw, GX_SLICE("{\"x\":true}")));
 	assert_true(gx_slice_eq(gx_json_at(m, 2)->raw, GX_SLICE("[]")));
 	assert_null(gx_json_at(m, 3));
 	assert_null(gx_json_at(j, 0));
@@ -376,8 +375,8 @@ escapes_read_back(void **state)
 		assert_int_equal(gx_json_parse(a, gx_buf_view(&b), &j, &e),
 				 GX_OK);
 		if (run % 2 == 0) {
-			assert_true(gx_slice_eq(j->text,
-						gx_slice(in, sizeof(in))));
+			assert_true(
+				gx_slice_eq(j->text, gx_slice(in, sizeof(in))));
 		}
 		gx_arena_reset(a);
 	}

@@ -28,21 +28,25 @@ utf8_faults(void **state)
 		{"\xf0\xa0\x82\x87", 4, 4},
 		{"\xf4\x8f\xbf\xbf", 4, 4},
 		{"\xef\xbf\xbf", 3, 3},
-		{"a\x80", 2, 1},		 /* stray tail */
-		{"\xc0\x80", 2, 0},		 /* overlong NUL */
-		{"\xc1\xbf", 2, 0},		 /* overlong */
-		{"\xe0\x9f\xbf", 3, 0},		 /* overlong */
-		{"\xf0\x8f\xbf\xbf", 4, 0},	 /* overlong */
-		{"\xed\xa0\x80", 3, 0},		 /* surrogate */
-		{"\xed\xbf\xbf", 3, 0},		 /* surrogate */
-		{"\xed\x9f\xbf", 3, 3},		 /* the one before */
-		{"\xf4\x90\x80\x80", 4, 0},	 /* above U+10FFFF */
+		{"a\x80", 2, 1},	    /* stray tail */
+		{"\xc0\x80", 2, 0},	    /* overlong NUL */
+		{"\xc1\xbf", 2, 0},	    /* overlong */
+		{"\xe0\x9f\xbf", 3, 0},	    /* overlong */
+		{"\xf0\x8f\xbf\xbf", 4, 0}, /* overlong */
+		{"\xed\xa0\x80", 3, 0},	    /* surrogate */
+		{"\xed\xbf\xbf", 3, 0},	    /* surrogate */
+		{"\xed\x9f\xbf", 3, 3},	    /* the one before */
+		{"\xf4\x90\x80\x80", 4, 0}, /* above U+10FFFF */
 		{"\xf5\x80\x80\x80", 4, 0},
 		{"\xff", 1, 0},
-		{"12345678\xe5\x8d", 10, 8},	 /* cut */
-		{"12345678abc\xc3", 12, 11},	 /* cut */
-		{"12345678\xe5\x8d\x97""90123456\xfe", 20, 19},
-		{"\xe5\x8d""a", 3, 0},
+		{"12345678\xe5\x8d", 10, 8}, /* cut */
+		{"12345678abc\xc3", 12, 11}, /* cut */
+		{"12345678\xe5\x8d\x97"
+		 "90123456\xfe",
+		 20, 19},
+		{"\xe5\x8d"
+		 "a",
+		 3, 0},
 	};
 
 	for (size_t i = 0; i < N(rows); i++) {
@@ -132,14 +136,17 @@ base64_vectors(void **state)
 	(void)state;
 	/* RFC 4648, section 10. */
 	static const char *const rows[][2] = {
-		{"", ""},	      {"f", "Zg=="},
-		{"fo", "Zm8="},	      {"foo", "Zm9v"},
-		{"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="},
+		{"", ""},
+		{"f", "Zg=="},
+		{"fo", "Zm8="},
+		{"foo", "Zm9v"},
+		{"foob", "Zm9vYg=="},
+		{"fooba", "Zm9vYmE="},
 		{"foobar", "Zm9vYmFy"},
 	};
 	static const char *const wrong[] = {
-		"Zg=",	"Zg",	"Zg===", "Zh==",     "Zm9=", "=g==",
-		"Z===", "Zm9v\n", "Zm 9", "Zg==Zm9v", "Zm-v", "====",
+		"Zg=",	"Zg",	  "Zg===", "Zh==",     "Zm9=", "=g==",
+		"Z===", "Zm9v\n", "Zm 9",  "Zg==Zm9v", "Zm-v", "====",
 	};
 	char text[16];
 	unsigned char back[8];
@@ -177,8 +184,15 @@ numbers(void **state)
 	assert_int_equal(v, 0);
 	assert_true(gx_parse_u64("18446744073709551615", 20, UINT64_MAX, &v));
 	assert_true(v == UINT64_MAX);
-	static const char *const wrong[] = {"",	 "00", "01", "+1", "-1",
-					    "1 ", " 1", "1a", "0x1",
+	static const char *const wrong[] = {"",
+					    "00",
+					    "01",
+					    "+1",
+					    "-1",
+					    "1 ",
+					    " 1",
+					    "1a",
+					    "0x1",
 					    "18446744073709551616",
 					    "99999999999999999999"};
 	for (size_t i = 0; i < N(wrong); i++) {
@@ -204,14 +218,16 @@ units(void **state)
 	assert_true(gx_parse_duration("5m", &v) && v == 300000);
 	assert_true(gx_parse_duration("1h", &v) && v == 3600000);
 	assert_true(gx_parse_duration("0", &v) && v == 0);
-	static const char *const sizes[] = {"",	   "k",	 "10K", "10 k", "1.5M",
-					    "-1k", "1T", "10kk",
-					    "18014398509481984k"};
+	static const char *const sizes[] = {
+		"",	"k",	"10K",
+		"10 k", "1.5M", "-1k",
+		"1T",	"10kk", "18014398509481984k"};
 	for (size_t i = 0; i < N(sizes); i++) {
 		assert_false(gx_parse_size(sizes[i], &v));
 	}
-	static const char *const times[] = {"", "10", "s", "10 s", "1d", "1.5s",
-					    "-1s", "9999999999999999999h"};
+	static const char *const times[] = {
+		"",   "10",   "s",   "10 s",
+		"1d", "1.5s", "-1s", "9999999999999999999h"};
 	for (size_t i = 0; i < N(times); i++) {
 		assert_false(gx_parse_duration(times[i], &v));
 	}
@@ -231,7 +247,7 @@ printable(void **state)
 		{"a\tb", false},
 		{"a\x1b[0m", false},
 		{"\x7f", false},
-		{"\xc2\x85", false},	 /* NEL */
+		{"\xc2\x85", false}, /* NEL */
 		{"\xc2\xa0", true},
 		{"\xe2\x80\xa8", false}, /* line separator */
 		{"\xe2\x80\xae", false}, /* right-to-left override */
@@ -307,11 +323,18 @@ charsets(void **state)
 		{"GB18030", "ab\xff", 3, "", 2},
 		{"GB18030", "ab\xc4", 3, "", 2}, /* cut */
 		{"GBK", "a\x81", 2, "", 1},
-		{"GB18030", "ab\x81\x30\x81\x30", 6, "", 2}, /* U+0080 */
+		{"GB18030", "ab\x81\x30\x81\x30", 6, "", 2},	   /* U+0080 */
 		{"GB18030", "\xc4\xcf\x84\x31\xa4\x39", 6, "", 2}, /* U+FFFF */
-		{"GB18030", "\x84\x31\x95\x33""a", 5, "a", -1},	 /* BOM */
-		{"UTF-8", "\xef\xbb\xbf" "a", 4, "a", -1},
+		{"GB18030",
+		 "\x84\x31\x95\x33"
+		 "a",
+		 5, "a", -1}, /* BOM */
+		{"UTF-8",
+		 "\xef\xbb\xbf"
+		 "a",
+		 4, "a", -1},
 		{"UTF-8", "a\xc0\x80", 3, "", 1},
+		{"UTF-8", "a\xf6\x8c\x8b\x95", 5, "", 1},
 		{"GB18030", "a@|$b", 5, "a@|$b", -1},
 		{"GB18030", "", 0, "", -1},
 	};
@@ -319,7 +342,8 @@ charsets(void **state)
 
 	gx_buf_init(&out, (size_t)1 << 20);
 	for (size_t i = 0; i < N(rows); i++) {
-		int fault = decode(rows[i].charset, rows[i].in, rows[i].n, &out);
+		int fault =
+			decode(rows[i].charset, rows[i].in, rows[i].n, &out);
 		if (fault != rows[i].fault ||
 		    strcmp(gx_buf_str(&out), rows[i].out) != 0) {
 			fail_msg("row %zu: fault %d", i, fault);

@@ -1,0 +1,216 @@
+/*
+ * Values of the configuration: from text to what a key's type says.
+ *
+ * Each type has one reading and no second chance: sizes and times want their
+ * units, yes and no are the only truths, a list has no empty word, a number
+ * keeps to the range of its row.  What is refused is told by the kind and
+ * range that is wanted, never by the value, which may be a secret that was
+ * put in the wrong line.
+ *
+ * Ranges stand in the table as text in the unit of the key, so that the manual
+ * prints what the person would write.  A range that cannot be read is a
+ * mistake in our table and ends the program.
+ */
+#include "base/conf_int.h"
+#include "base/text.h"
+
+#include <sys/stat.h>
+
+static bool
+parse_int(const char *s, int64_t *out)
+{
+	bool minus = s[0] == '-';
+	uint64_t u;
+
+	if (!gx_parse_u64(s + minus, strlen(s + minus),
+			  (uint64_t)INT64_MAX + minus, &u)) {
+		return false;
+	}
+	*out = minus ? (int64_t)(0 - u) : (int64_t)u;
+	return true;
+}
+
+/* A number in the unit of its type. */
+static bool
+parse_number(enum gx_conf_type type, const char *s, int64_t *out)
+{
+	uint64_t u = 0;
+
+	if (type == GX_CONF_INT) {
+		return parse_int(s, out);
+	}
+	bool ok = type == GX_CONF_SIZE ? gx_parse_size(s, &u)
+				       : gx_parse_duration(s, &u);
+	if (!ok || u > INT64_MAX) {
+		return false;
+	}
+	*out = (int64_t)u;
+	return true;
+}
+
+const char *
+gx_conf_describe(enum gx_conf_type type)
+{
+	switch (type) {
+	case GX_CONF_STR:
+		return "a text";
+	case GX_CONF_INT:
+		return "a whole number";
+	case GX_CONF_BOOL:
+		return "yes or no";
+	case GX_CONF_SIZE:
+		return "a size like 512, 64k, 10M or 1G";
+	case GX_CONF_DURATION:
+		return "a time like 250ms, 10s, 5m or 1h";
+	case GX_CONF_PATH:
+		return "a path";
+	case GX_CONF_SECRET:
+		return "the path of a file with mode 0600 or 0400";
+	case GX_CONF_LIST:
+		return "words separated by commas";
+	}
+	return "?";
+}
+
+static enum gx_rc
+bad_value(const struct gx_conf_reader *r, const struct gx_conf_key *row,
+	  struct gx_err *e)
+{
+	const char *low = row->min ? row->min : "";
+	const char *high = row->max ? row->max : "";
+
+	if (!row->min && !row->max) {
+		return gx_conf_fault(r, e, "conf.bad_value", "%s wants %s",
+				     row->key, gx_conf_describe(row->type));
+	}
+	return gx_conf_fault(r, e, "conf.bad_value", "%s wants %s%s%s%s%s",
+			     row->key, gx_conf_describe(row->type),
+			     row->min ? ", at least " : "", low,
+			     row->max ? ", at most " : "", high);
+}
+
+static bool
+in_range(const struct gx_conf_key *row, int64_t v)
+{
+	int64_t limit;
+
+	if (row->min) {
+		GX_ASSERT(parse_number(row->type, row->min, &limit));
+		if (v < limit) {
+			return false;
+		}
+	}
+	if (row->max) {
+		GX_ASSERT(parse_number(row->type, row->max, &limit));
+		if (v > limit) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* "a, b" to "a\0b\0" and a count; false on an empty word. */
+static bool
+split_words(struct gx_conf_value *v)
+{
+	char *to = v->text;
+
+	for (const char *p = v->text; *p;) {
+		p += strspn(p, " \t");
+		size_t n = strcspn(p, ",");
+		size_t len = n;
+		while (len > 0 && (p[len - 1] == ' ' || p[len - 1] == '\t')) {
+			len--;
+		}
+		if (len == 0) {
+			return false;
+		}
+		bool more = p[n] == ',';
+		memmove(to, p, len);
+		p += n + more;
+		to += len;
+		v->n_words++;
+		if (more && *p == '\0') {
+			return false;
+		}
+		*to++ = '\0';
+	}
+	return true;
+}
+
+/* Relative to the folder of the file. */
+static char *
+resolve(const char *file, const char *path)
+{
+	const char *slash = strrchr(file, '/');
+	struct gx_buf b;
+
+	if (path[0] == '/' || path[0] == '\0' || !slash) {
+		return gx_mem_strdup(path);
+	}
+	gx_buf_init(&b, SIZE_MAX / 2);
+	gx_buf_put(&b, file, (size_t)(slash - file) + 1);
+	gx_buf_puts(&b, path);
+	char *out = gx_mem_strdup(gx_buf_str(&b));
+	gx_buf_free(&b);
+	return out;
+}
+
+static enum gx_rc
+check_secret(const struct gx_conf_reader *r, const struct gx_conf_value *v,
+	     struct gx_err *e)
+{
+	struct stat st;
+
+	if (v->text[0] == '\0' || stat(v->text, &st) != 0) {
+		return GX_OK;
+	}
+	if (!S_ISREG(st.st_mode) ||
+	    ((st.st_mode & 07777) != 0600 && (st.st_mode & 07777) != 0400)) {
+		return gx_conf_fault(
+			r, e, "conf.secret_mode",
+			"the file of %s must be a plain file with mode "
+			"0600 or 0400",
+			v->row->key);
+	}
+	return GX_OK;
+}
+
+enum gx_rc
+gx_conf_convert(const struct gx_conf_reader *r, struct gx_conf_value *v,
+		const char *text, struct gx_err *e)
+{
+	const struct gx_conf_key *row = v->row;
+
+	switch (row->type) {
+	case GX_CONF_STR:
+		v->text = gx_mem_strdup(text);
+		return GX_OK;
+	case GX_CONF_INT:
+	case GX_CONF_SIZE:
+	case GX_CONF_DURATION:
+		v->text = gx_mem_strdup(text);
+		if (!parse_number(row->type, text, &v->number) ||
+		    !in_range(row, v->number)) {
+			return bad_value(r, row, e);
+		}
+		return GX_OK;
+	case GX_CONF_BOOL:
+		v->text = gx_mem_strdup(text);
+		v->number = strcmp(text, "yes") == 0;
+		if (!v->number && strcmp(text, "no") != 0) {
+			return bad_value(r, row, e);
+		}
+		return GX_OK;
+	case GX_CONF_PATH:
+		v->text = resolve(r->file, text);
+		return GX_OK;
+	case GX_CONF_SECRET:
+		v->text = resolve(r->file, text);
+		return check_secret(r, v, e);
+	case GX_CONF_LIST:
+		v->text = gx_mem_strdup(text);
+		return split_words(v) ? GX_OK : bad_value(r, row, e);
+	}
+	return bad_value(r, row, e);
+}
