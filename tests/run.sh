@@ -153,6 +153,7 @@ part_build() {
 part_lint() {
 	run lint sh tests/lint.sh
 	run lint-selftest sh tests/lint-selftest.sh
+	run run-selftest sh tests/run-selftest.sh
 }
 
 part_unit() {
