@@ -55,7 +55,7 @@ test:
 	@sh tests/run.sh
 unit: $(filter $(OUT)/tests/t_%,$(TESTS))
 	@OUT=$(OUT) sh tests/run.sh unit
-SEEDS ?= 2000
+SEEDS ?= 20000
 sim: $(filter $(OUT)/tests/sim_%,$(TESTS))
 	@OUT=$(OUT) SEEDS=$(SEEDS) sh tests/run.sh sim
 lint: $(OUT)/libgx.a $(CLI_OBJ)

@@ -151,6 +151,9 @@ rm bus/base/zz.c
 planted_text bus/flow/zz.c 'errors: no.such_code has no row' <<'X'
 int zz = GX_ERR(e, GX_REJECT, x ? "link.gap" : "no.such_code", "a, (b");
 X
+planted_text bus/port/zz.c 'errors: no.such_code has no row' <<'X'
+static const struct zz zz[] = {{"08006", GX_AGAIN, "no.such_code"}};
+X
 row='GX_ERROR(1010, "zz.zz", "t", "c", "r")'
 edited_text bus/base/errors.def "\$a $row" 'errors: number 1010 twice'
 row='GX_ERROR(7998, "json.syntax", "t", "c", "r")'

@@ -94,6 +94,10 @@ ESSAY_LINES = 8
 
 # Functions and macros that set an error, and which argument is its code.
 SETS_ERROR = {"GX_ERR": 2, "gx_conf_fault": 2}
+VERDICT = re.compile(
+    r"\bGX_(?:AGAIN|ABORT|REJECT|FENCED|FATAL),\s*"
+    r'"([a-z][a-z0-9_]*\.[a-z0-9_]+)"'
+)
 SECTIONS = [
     (1000, 1999, "10xx base"),
     (2000, 2099, "20xx record"),
@@ -408,6 +412,9 @@ def codes_used(tree):
             start, end = args[index]
             for s in re.findall(r'"([^"]*)"', text[start:end]):
                 yield f, line_of(code, m.start()), s
+        # Tables and wrappers: a verdict with its code behind it.
+        for m in VERDICT.finditer(blank(text, keep_strings=True)):
+            yield f, line_of(text, m.start()), m.group(1)
 
 
 def rule_errors(tree):
@@ -428,7 +435,7 @@ def rule_errors(tree):
         where = [s for low, high, s in SECTIONS if low <= number <= high]
         if not where or not above or above[-1] != where[0]:
             yield name, line, f"errors: {number} stands in the wrong section"
-    for f, line, code in codes_used(tree):
+    for f, line, code in sorted(set(codes_used(tree))):
         if code not in codes:
             yield f, line, f"errors: {code} has no row in errors.def"
 

@@ -18,7 +18,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 OUT=${OUT:-build/obj}
-SEEDS=${SEEDS:-2000}
+SEEDS=${SEEDS:-20000}
 TEST_TIMEOUT_S=${TEST_TIMEOUT_S:-600}
 JOBS=${JOBS:-2}
 ONLY=${ONLY:-*}

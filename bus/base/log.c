@@ -402,6 +402,18 @@ gx_log_n_errors(void)
 }
 
 void
+gx_log_recent(struct gx_buf *out)
+{
+	pthread_mutex_lock(&state.lock);
+	size_t n = state.n_ring < RING_LINES ? state.n_ring : RING_LINES;
+	for (size_t i = state.n_ring - n; i < state.n_ring; i++) {
+		const struct ring_line *r = &state.ring[i % RING_LINES];
+		gx_buf_put(out, r->text, r->n);
+	}
+	pthread_mutex_unlock(&state.lock);
+}
+
+void
 gx_log_dump(int fd)
 {
 	size_t n = state.n_ring < RING_LINES ? state.n_ring : RING_LINES;

@@ -9,6 +9,7 @@
 #define GX_BASE_LOG_H
 
 #include "base/err.h"
+#include "base/mem.h"
 
 enum gx_level {
 	GX_LOG_FATAL,
@@ -34,8 +35,10 @@ void gx_log_err(enum gx_level level, const struct gx_err *e);
 /* Lines at error or fatal since start: shown in /metrics and doctor. */
 unsigned long gx_log_n_errors(void);
 
-/* The last 256 lines of any level, printed or not, oldest first.  Takes no
- * lock: safe in a signal handler, may show a torn line. */
+/* The last 256 lines of any level, printed or not, oldest first.  Thread: any. */
+void gx_log_recent(struct gx_buf *out);
+/* The same to a file, without the lock: safe in a signal handler, may show a
+ * torn line. */
 void gx_log_dump(int fd);
 /* On SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL: gx_log_dump to stderr, then
  * die of the signal.  For daemons, once, before threads start. */

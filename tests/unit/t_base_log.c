@@ -277,6 +277,22 @@ crash_tells(void **state)
 }
 
 static void
+recent_lines(void **state)
+{
+	struct gx_buf *b = *state;
+
+	for (int i = 0; i < 300; i++) {
+		gx_log(GX_LOG_DEBUG, "recent", "i=%d", i);
+	}
+	gx_buf_reset(b);
+	gx_log_recent(b);
+	const char *text = gx_buf_str(b);
+	assert_int_equal(count(text, " debug recent i="), 256);
+	assert_non_null(strstr(text, "recent i=299\n"));
+	assert_null(strstr(text, "recent i=43\n"));
+}
+
+static void
 levels(void **state)
 {
 	(void)state;
@@ -310,6 +326,7 @@ main(void)
 		cmocka_unit_test_teardown(journal, teardown),
 		cmocka_unit_test(long_lines),
 		cmocka_unit_test(crash_tells),
+		cmocka_unit_test(recent_lines),
 		cmocka_unit_test(levels),
 	};
 	struct CMUnitTest with[sizeof(tests) / sizeof(tests[0])];
