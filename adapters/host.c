@@ -24,7 +24,7 @@
  */
 #include "adapters/host_int.h"
 
-#define ORIGINAL_CUT 4096      /* of each value when the record is too long */
+#define ORIGINAL_CUT 4096 /* of each value when the record is too long */
 #define ORIGINAL_MAX (4u << 20)
 #define LINE_EXTRA 96 /* what a line has beside key, time and data */
 
@@ -72,10 +72,9 @@ add_fault(struct gx_host *h, const char *pointer, const char *keyword,
 	  const char *message)
 {
 	if (h->n_faults < HOST_FAULTS) {
-		h->faults[h->n_faults++] =
-			(struct gx_fault){gx_slice_str(pointer),
-					  gx_slice_str(keyword),
-					  gx_slice_str(message)};
+		h->faults[h->n_faults++] = (struct gx_fault){
+			gx_slice_str(pointer), gx_slice_str(keyword),
+			gx_slice_str(message)};
 	}
 }
 
@@ -145,8 +144,7 @@ open_adapter(struct gx_host *h, const char *where, struct gx_err *e)
 
 enum gx_rc
 gx_host_new(const struct gx_json *map, const char *where,
-	    const struct gx_resource *r, struct gx_host **out,
-	    struct gx_err *e)
+	    const struct gx_resource *r, struct gx_host **out, struct gx_err *e)
 {
 	struct gx_host *h = gx_mem_new(sizeof(*h));
 	enum gx_rc rc;

@@ -53,8 +53,8 @@ check_members(const struct gx_json *row, struct place at, struct gx_err *e)
 		bool is_known = false;
 
 		for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
-			is_known |= gx_slice_eq(m->name,
-						gx_slice_str(known[k]));
+			is_known |=
+				gx_slice_eq(m->name, gx_slice_str(known[k]));
 		}
 		if (!is_known) {
 			return GX_ERR(e, GX_REJECT, "adapter.declaration",
@@ -97,8 +97,8 @@ add_column(struct gx_host *h, const char *name)
 }
 
 static enum gx_rc
-read_codes(struct gx_host *h, const struct gx_json *codes,
-	   struct gx_abi_map *m, struct place at, struct gx_err *e)
+read_codes(struct gx_host *h, const struct gx_json *codes, struct gx_abi_map *m,
+	   struct place at, struct gx_err *e)
 {
 	struct gx_abi_pair *pairs;
 	size_t n = 0;
@@ -268,8 +268,7 @@ check_complete(const struct gx_host *h, const char *where, struct gx_err *e)
 static enum gx_rc
 name_items(struct gx_host *h, struct gx_err *e)
 {
-	h->items = gx_arena_alloc(h->conf,
-				  h->r->n_fields * sizeof(*h->items));
+	h->items = gx_arena_alloc(h->conf, h->r->n_fields * sizeof(*h->items));
 	for (size_t i = 0; h->items != NULL && i < h->r->n_fields; i++) {
 		const char *name = h->r->fields[i].name;
 		size_t n = strlen(name);

@@ -237,8 +237,8 @@ convert_date(const struct gx_abi_host *host, const struct step *s,
 
 /* [sign] digits [. digits], or false.  Parts are slices of v. */
 static bool
-split_number(struct gx_abi_text v, bool *is_negative,
-	     struct gx_abi_text *whole, struct gx_abi_text *fraction)
+split_number(struct gx_abi_text v, bool *is_negative, struct gx_abi_text *whole,
+	     struct gx_abi_text *fraction)
 {
 	size_t i = 0;
 
@@ -265,8 +265,8 @@ split_number(struct gx_abi_text v, bool *is_negative,
 		whole->p++;
 		whole->n--;
 	}
-	return i == v.n && (whole->n + fraction->n > 0 ||
-			    memchr(v.p, '0', v.n) != NULL);
+	return i == v.n &&
+	       (whole->n + fraction->n > 0 || memchr(v.p, '0', v.n) != NULL);
 }
 
 static bool
@@ -439,8 +439,7 @@ days_in_month(int year, int month)
 {
 	static const int days[] = {31, 28, 31, 30, 31, 30,
 				   31, 31, 30, 31, 30, 31};
-	bool is_leap =
-		(year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+	bool is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
 	return days[month - 1] + (month == 2 && is_leap ? 1 : 0);
 }
@@ -556,8 +555,7 @@ convert_timestamp(const struct gx_abi_host *host, const struct step *s,
 }
 
 #define TEXTS GX_ABI_HOLDS_TEXT
-#define CODES                                                                  \
-	(GX_ABI_HOLDS_TEXT | GX_ABI_HOLDS_INTEGER | GX_ABI_HOLDS_DECIMAL)
+#define CODES (GX_ABI_HOLDS_TEXT | GX_ABI_HOLDS_INTEGER | GX_ABI_HOLDS_DECIMAL)
 #define NUMBERS CODES
 #define DATES (GX_ABI_HOLDS_TEXT | GX_ABI_HOLDS_DATE | GX_ABI_HOLDS_TIME)
 
@@ -590,8 +588,8 @@ static const struct gx_abi_key keys[] = {
 };
 /* Same order as keys. */
 static convert_f *const converts[] = {
-	convert_text,	 convert_code,	  convert_table,     convert_date8,
-	convert_date,	 convert_month6,  convert_decimal,   convert_integer,
+	convert_text,	   convert_code,    convert_table,   convert_date8,
+	convert_date,	   convert_month6,  convert_decimal, convert_integer,
 	convert_timestamp, convert_boolean, convert_text,
 };
 _Static_assert(sizeof(converts) / sizeof(converts[0]) ==

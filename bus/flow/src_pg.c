@@ -115,16 +115,6 @@ gx_src_pg_resource(const struct gx_source *s, size_t i)
 	return src->tables[src->streams[i].table].resource;
 }
 
-bool
-gx_src_pg_is_loading(struct gx_slice text)
-{
-	struct gx_pg_place place;
-	struct gx_pg_pos pos;
-
-	return text.n == 0 || (gx_pg_pos_parse(text, &place, &pos) &&
-			       (pos.is_reading || pos.lsn < pos.until));
-}
-
 /* ---- shared with the other files ---- */
 
 void
@@ -140,8 +130,7 @@ gx_src_pg_queue(struct gx_src_pg *src, enum pg_todo_kind kind, size_t stream,
 		src->todo = todo;
 		src->todo_max = max;
 	}
-	src->todo[src->n_todo++] =
-		(struct pg_todo){kind, stream, idx, false};
+	src->todo[src->n_todo++] = (struct pg_todo){kind, stream, idx, false};
 }
 
 struct gx_slice
@@ -260,13 +249,17 @@ check_place(const struct gx_src_pg *src, const struct gx_pg_place *place,
 			      "declaration now says %s: put the old name back",
 			      place->slot, src->place.slot);
 	}
-	if (place->system != src->place.system ||
-	    place->timeline != src->place.timeline) {
+	if (place->system != src->place.system) {
 		return GX_ERR(e, GX_FATAL, "source.restored",
-			      "this is another server, or one that was "
-			      "restored or failed over (timeline %u, was %u): "
-			      "its positions cannot be compared; if it is the "
-			      "right one, the streams need a rebase",
+			      "this is another database server than the one "
+			      "the streams were read from: correct the "
+			      "connection, or rebase the streams");
+	}
+	if (place->timeline != src->place.timeline) {
+		return GX_ERR(e, GX_FATAL, "source.restored",
+			      "the server is on timeline %u, the streams were "
+			      "read on %u: it was restored or failed over, and "
+			      "the streams need a rebase",
 			      src->place.timeline, place->timeline);
 	}
 	if (src->server_end < pos->lsn) {
@@ -362,6 +355,8 @@ begin_stream(struct pg_stream *st, struct gx_slice text, uint64_t newest)
 	st->has_begun = text.n > 0 && gx_pg_pos_parse(text, &place, &st->pos) &&
 			place.born == newest;
 	st->is_read = st->has_begun && !st->pos.is_reading;
+	st->awaits_until =
+		st->is_read && st->pos.owes_end && st->pos.lsn < st->pos.until;
 	if (!st->has_begun) {
 		st->pos = (struct gx_pg_pos){.is_reading = true};
 	} else if (st->pos.key.n > 0) {
@@ -492,6 +487,7 @@ give_start(struct gx_src_pg *src, const struct pg_todo *todo,
 		st->pos.lsn = src->tx_lsn;
 		st->pos.idx = todo->idx;
 		st->pos.owes_end = true;
+		st->awaits_until = false;
 	}
 	st->has_begun = true;
 	put_mark(src, rec, GX_OP_START);
@@ -503,19 +499,15 @@ give_end(struct gx_src_pg *src, const struct pg_todo *todo, struct gx_rec *rec)
 {
 	struct pg_stream *st = &src->streams[todo->stream];
 
-	if (st->pos.is_reading) {
-		st->is_read = true;
-		st->pos.is_reading = false;
-		st->pos.key = gx_slice(NULL, 0);
-		st->pos.idx = 0;
-	} else if (todo->idx > 0) { /* with the commit */
+	if (todo->idx > 0) { /* with the commit */
 		st->pos.lsn = src->tx_lsn;
 		st->pos.idx = todo->idx;
-	} else { /* after a quiet time */
-		st->pos.lsn = src->idle_lsn;
+	} else if (src->phase == PG_CHANGES && src->idle_lsn > st->pos.lsn) {
+		st->pos.lsn = src->idle_lsn; /* everything before is done */
 		st->pos.idx = 0;
 	}
 	st->pos.owes_end = false;
+	st->awaits_until = false;
 	put_mark(src, rec, GX_OP_END_READING);
 	rec->pos = gx_src_pg_pos_text(src, &st->pos);
 }
@@ -613,9 +605,8 @@ read_change(struct gx_src_pg *src, int timeout_ms, struct gx_rec *rec,
 
 	for (;;) {
 		int64_t spent_ms = gx_mono_ms() - began_ms;
-		int wait_ms = spent_ms < timeout_ms
-				      ? timeout_ms - (int)spent_ms
-				      : 0;
+		int wait_ms =
+			spent_ms < timeout_ms ? timeout_ms - (int)spent_ms : 0;
 		/* Word to the server is due every second, waiting or not. */
 		enum gx_rc rc = take_message(
 			src, wait_ms < STATUS_MS ? wait_ms : STATUS_MS, e);

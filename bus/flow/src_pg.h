@@ -24,7 +24,8 @@
 
 struct gx_src_pg_conf {
 	const char *node; /* "450100": first part of the stream names */
-	const char *path; /* declaration; files named in it are relative to it */
+	const char
+		*path; /* declaration; files named in it are relative to it */
 	/* Declared resource by name, NULL if there is none; lent for the life
 	 * of the source. */
 	const struct gx_resource *(*resource)(void *ctx, const char *name);
@@ -34,8 +35,7 @@ struct gx_src_pg_conf {
 /* Read and check the declaration; connects to nothing.  GX_REJECT
  * "adapter.declaration" with pointer and reason. */
 enum gx_rc gx_src_pg_new(const struct gx_src_pg_conf *conf,
-			 struct gx_source **out,
-			 struct gx_err *e) GX_MUSTCHECK;
+			 struct gx_source **out, struct gx_err *e) GX_MUSTCHECK;
 
 /* What the declaration makes: /node/org/name, and its streams in the order
  * that gx_rec.stream and start() use.  Lent for the life of the source. */

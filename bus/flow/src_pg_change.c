@@ -13,13 +13,15 @@
  * because it did not change (large, stored out of line) is taken from the old
  * row where the table sends it (REPLICA IDENTITY FULL), else read by key from
  * the table: that reads the newest value, and the change that made it follows.
- * A row that is gone by then is skipped: its delete follows.
+ * A row that is gone by then is skipped: its delete follows.  The values of a
+ * column that was dropped or retyped for a while are read the same way.
  *
  * TRUNCATE is no wipe.  It begins a full reading in the stream (s); whatever
  * is inserted afterwards is written again, and at e the receivers drop what
  * was not.  e comes with the commit if the same transaction filled the table
  * again, else when the table has been quiet for a while and everything the
- * server had by then was read.  The position says that e is still owed.
+ * server had by then was read.  The position says that e is still owed.  The e
+ * of a full reading that was resumed is owed the same way (src_pg_read.c).
  */
 #include "base/log.h"
 #include "flow/src_pg_int.h"
@@ -85,7 +87,17 @@ all_know(const struct gx_src_pg *src, const struct pg_table *t, uint64_t idx)
 	return true;
 }
 
-/* Pick the mapped columns of a tuple.  *n_unsent: values not sent. */
+/* A column that was dropped or of a type that no conversion takes when the
+ * message was written, and is mended since: only the table has its value. */
+static bool
+is_mended(const struct pg_table *t, size_t i)
+{
+	return t->col_at[i] == UINT16_MAX ||
+	       (t->holds[i] & gx_host_column_holds(t->host, i)) == 0;
+}
+
+/* Pick the mapped columns of a tuple.  *n_unsent: values not sent, marked by
+ * p == NULL and n == 1. */
 static enum gx_rc
 pick_row(struct gx_src_pg *src, const struct pg_table *t,
 	 const struct gx_pgo_tuple *tuple, struct gx_abi_text *row,
@@ -103,6 +115,11 @@ pick_row(struct gx_src_pg *src, const struct pg_table *t,
 		const struct gx_pgo_value *v;
 
 		row[i] = (struct gx_abi_text){NULL, 0};
+		if (is_mended(t, i) && !gx_host_column_is_key(t->host, i)) {
+			row[i].n = 1;
+			(*n_unsent)++;
+			continue;
+		}
 		if (t->col_at[i] == UINT16_MAX) {
 			continue;
 		}
@@ -110,7 +127,7 @@ pick_row(struct gx_src_pg *src, const struct pg_table *t,
 		if (v->kind == 't') {
 			row[i] = (struct gx_abi_text){v->text.p, v->text.n};
 		} else if (v->kind == 'u') {
-			row[i].n = 1; /* p == NULL, n == 1: not sent */
+			row[i].n = 1;
 			(*n_unsent)++;
 		}
 	}
@@ -312,8 +329,7 @@ take_upsert(struct gx_src_pg *src, struct pg_table *t,
 }
 
 static enum gx_rc
-take_change(struct gx_src_pg *src, const struct gx_pgo_msg *m,
-	    struct gx_err *e)
+take_change(struct gx_src_pg *src, const struct gx_pgo_msg *m, struct gx_err *e)
 {
 	struct pg_table *t = find_relation(src, m->relation);
 	bool has_old;
@@ -434,36 +450,36 @@ gx_src_pg_change(struct gx_src_pg *src, struct gx_slice data, struct gx_err *e)
 
 /* ---- when nothing comes ---- */
 
+/* After a TRUNCATE: has the table been quiet for long enough, and was
+ * everything read that the server had by then? */
 static bool
-owes_end(const struct gx_src_pg *src, const struct pg_table *t)
-{
-	for (size_t k = 0; k < t->n_streams; k++) {
-		if (src->streams[t->first_stream + k].pos.owes_end) {
-			return !t->is_stopped;
-		}
-	}
-	return false;
-}
-
-static void
-settle_truncate(struct gx_src_pg *src, struct pg_table *t)
+is_settled(struct gx_src_pg *src, struct pg_table *t)
 {
 	struct gx_err ignored;
 
 	if (gx_mono_ms() - t->quiet_since_ms < src->reload_quiet_ms) {
-		return;
+		return false;
 	}
 	if (t->quiet_until_lsn == 0) {
 		if (gx_src_pg_look(src, &ignored) != GX_OK) {
-			return; /* the next read will say why */
+			return false; /* the next read will say why */
 		}
 		t->quiet_until_lsn = src->server_end;
 	}
-	if (src->idle_lsn < t->quiet_until_lsn) {
-		return;
-	}
+	return src->idle_lsn >= t->quiet_until_lsn;
+}
+
+static void
+queue_owed_ends(struct gx_src_pg *src, struct pg_table *t)
+{
 	for (size_t k = 0; k < t->n_streams; k++) {
-		if (src->streams[t->first_stream + k].pos.owes_end) {
+		struct pg_stream *st = &src->streams[t->first_stream + k];
+
+		if (!st->pos.owes_end || t->is_stopped) {
+			continue;
+		}
+		if (st->awaits_until ? src->idle_lsn >= st->pos.until
+				     : is_settled(src, t)) {
 			gx_src_pg_queue(src, TODO_END, t->first_stream + k, 0);
 		}
 	}
@@ -476,9 +492,7 @@ gx_src_pg_idle(struct gx_src_pg *src)
 		return;
 	}
 	for (size_t i = 0; i < src->n_tables; i++) {
-		if (owes_end(src, &src->tables[i])) {
-			settle_truncate(src, &src->tables[i]);
-		}
+		queue_owed_ends(src, &src->tables[i]);
 	}
 	if (src->n_todo == 0 && src->idle_lsn > src->told_lsn &&
 	    gx_mono_ms() - src->told_at_ms >= 1000) {

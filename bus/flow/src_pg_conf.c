@@ -40,8 +40,8 @@ check_members(const struct gx_json *obj, const char *pointer,
 		bool is_known = false;
 
 		for (size_t i = 0; known[i] != NULL; i++) {
-			is_known |= gx_slice_eq(m->name,
-						gx_slice_str(known[i]));
+			is_known |=
+				gx_slice_eq(m->name, gx_slice_str(known[i]));
 		}
 		if (!is_known) {
 			return GX_ERR(e, GX_REJECT, "adapter.declaration",
@@ -160,8 +160,8 @@ read_connection(struct gx_src_pg *src, const struct gx_json *conn,
 	if (file != NULL) {
 		resolve(decl_path, file, path);
 		rc = read_file(path, true, b, e);
-		while (b->n > 0 && (b->p[b->n - 1] == '\n' ||
-				    b->p[b->n - 1] == '\r')) {
+		while (b->n > 0 &&
+		       (b->p[b->n - 1] == '\n' || b->p[b->n - 1] == '\r')) {
 			gx_buf_cut(b, b->n - 1);
 		}
 	} else {
@@ -240,8 +240,7 @@ read_names(struct gx_src_pg *src, const struct gx_json *d, const char *node,
 		return refuse(e, "/kind", "must be \"pg-cdc\"");
 	}
 	if (!is_word(name, "-", 32)) {
-		return refuse(e, "/name",
-			      "must be 1 to 32 of a-z, 0-9 and -");
+		return refuse(e, "/name", "must be 1 to 32 of a-z, 0-9 and -");
 	}
 	if (!is_word(org, "-", 32)) {
 		return refuse(e, "/org", "must be 1 to 32 of a-z, 0-9 and -");
@@ -254,8 +253,8 @@ read_names(struct gx_src_pg *src, const struct gx_json *d, const char *node,
 			      "must be 1 to 63 of a-z, 0-9 and _");
 	}
 	(void)snprintf(src->place.slot, sizeof(src->place.slot), "%s", slot);
-	src->publication = gx_arena_dup(src->conf, publication,
-					strlen(publication));
+	src->publication =
+		gx_arena_dup(src->conf, publication, strlen(publication));
 	(void)snprintf(text, sizeof(text), "/%s/%s/%s", node, org, name);
 	src->origin = gx_arena_dup(src->conf, text, strlen(text));
 	/* PostgreSQL cuts the name at 63 bytes: so do we, to know ours. */
@@ -364,12 +363,20 @@ static enum gx_rc
 read_tree(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 	  const struct gx_json *d, struct gx_err *e)
 {
-	static const char *const known[] = {
-		"name",		   "org",	   "kind",
-		"connection",	   "slot",	   "publication",
-		"slot_lag_max",	   "steal_after",  "on_slot_lag_max",
-		"create_publication", "reload_quiet", "begin_again_after",
-		"tables",	   NULL};
+	static const char *const known[] = {"name",
+					    "org",
+					    "kind",
+					    "connection",
+					    "slot",
+					    "publication",
+					    "slot_lag_max",
+					    "steal_after",
+					    "on_slot_lag_max",
+					    "create_publication",
+					    "reload_quiet",
+					    "begin_again_after",
+					    "tables",
+					    NULL};
 	const struct gx_json *tables = gx_json_get(d, "tables"), *row;
 	size_t i = 0;
 	enum gx_rc rc = check_members(d, "", known, e);
@@ -387,8 +394,8 @@ read_tree(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 	if (rc != GX_OK) {
 		return rc;
 	}
-	if (tables == NULL || tables->type != GX_JSON_ARRAY ||
-	    tables->n == 0 || tables->n > SRC_PG_STREAMS / 8) {
+	if (tables == NULL || tables->type != GX_JSON_ARRAY || tables->n == 0 ||
+	    tables->n > SRC_PG_STREAMS / 8) {
 		return refuse(e, "/tables",
 			      "must be an array of {table, resource, map}");
 	}

@@ -29,7 +29,8 @@ struct pg_stream {
 	size_t table;
 	struct gx_pg_pos pos; /* all up to here was handed over or settled */
 	bool has_begun;	      /* its s line was handed over */
-	bool is_read;	      /* its full reading is over */
+	bool is_read;	      /* its rows were handed over */
+	bool awaits_until;    /* its e comes when changes passed pos.until */
 	struct gx_buf key;    /* base64 of the last key, pos.key lies here */
 };
 
@@ -48,7 +49,7 @@ struct pg_table {
 	char identity;
 	uint16_t n_rel_columns;
 	uint16_t col_at[GX_HOST_COLUMNS]; /* host column -> tuple column */
-	unsigned holds[GX_HOST_COLUMNS]; /* of the newest relation message */
+	unsigned holds[GX_HOST_COLUMNS];  /* of the newest relation message */
 	unsigned read_holds[GX_HOST_COLUMNS]; /* at the first change handed
 						 over since start, 0 none */
 	struct gx_buf seen_columns; /* "\n" name "\n" ...: reported once */
@@ -57,8 +58,8 @@ struct pg_table {
 	struct gx_err stop;
 
 	/* The open transaction. */
-	uint64_t tx_lsn; /* it belongs to, 0 = not touched */
-	uint64_t n_msgs; /* messages about this table in it */
+	uint64_t tx_lsn;		 /* it belongs to, 0 = not touched */
+	uint64_t n_msgs;		 /* messages about this table in it */
 	bool is_truncated, has_refilled; /* within this transaction */
 	int64_t quiet_since_ms;
 	uint64_t quiet_until_lsn; /* e waits until this much was read, 0 = not
@@ -104,16 +105,17 @@ struct gx_src_pg {
 	/* Connections and what they told. */
 	struct gx_pg *ctl, *repl, *snap;
 	struct gx_pg_place place;
-	uint64_t server_end;   /* WAL end, last asked */
-	bool has_slot;	  /* it was there at take, and can be read from */
-	bool is_slot_lost; /* it is there, but its WAL is not */
+	uint64_t server_end; /* WAL end, last asked */
+	bool has_slot;	     /* it was there at take, and can be read from */
+	bool is_slot_lost;   /* it is there, but its WAL is not */
 	bool is_streaming;
-	uint64_t slot_lsn; /* confirmed_flush_lsn at take */
-	int64_t own_pid;   /* of the server process that sends to us */
+	uint64_t slot_lsn;  /* confirmed_flush_lsn at take */
+	int64_t own_pid;    /* of the server process that sends to us */
 	int64_t holder_pid; /* met at take, and since when */
 	int64_t holder_since_ms;
 
 	enum pg_phase phase;
+	bool has_warned; /* of an unlimited max_slot_wal_keep_size */
 	int warned_percent;
 	uint64_t full_lsn; /* restart_lsn met above the ceiling, and since */
 	int64_t full_since_ms;

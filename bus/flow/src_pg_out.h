@@ -29,8 +29,8 @@ struct gx_pgo_value {
 	struct gx_slice text;
 };
 struct gx_pgo_tuple {
-	char kind;   /* 'N' new, 'K' old key, 'O' old row, 0 not there */
-	uint16_t n;  /* columns */
+	char kind;  /* 'N' new, 'K' old key, 'O' old row, 0 not there */
+	uint16_t n; /* columns */
 	struct gx_slice raw;
 };
 struct gx_pgo_column {
@@ -41,14 +41,14 @@ struct gx_pgo_column {
 
 struct gx_pgo_msg {
 	enum gx_pgo_kind kind;
-	uint64_t lsn;	 /* begin: where it will commit; commit: the same */
-	uint64_t end_lsn; /* commit: the transaction ends before it */
-	int64_t time_us; /* begin, commit: since 2000-01-01T00:00:00Z */
+	uint64_t lsn;	   /* begin: where it will commit; commit: the same */
+	uint64_t end_lsn;  /* commit: the transaction ends before it */
+	int64_t time_us;   /* begin, commit: since 2000-01-01T00:00:00Z */
 	uint32_t relation; /* oid; relation, insert, update, delete */
 	struct gx_slice ns, name; /* relation */
-	char identity;	      /* relation: 'd' 'n' 'f' 'i' */
-	uint16_t n_columns;   /* relation */
-	struct gx_slice columns; /* relation */
+	char identity;		  /* relation: 'd' 'n' 'f' 'i' */
+	uint16_t n_columns;	  /* relation */
+	struct gx_slice columns;  /* relation */
 	struct gx_pgo_tuple old_row, new_row;
 	uint32_t n_relations; /* truncate */
 	struct gx_slice relations;

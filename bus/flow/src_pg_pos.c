@@ -14,6 +14,7 @@
 #include "flow/src_pg_pos.h"
 
 #include "base/text.h"
+#include "flow/src_pg.h"
 
 static bool
 put_hex(struct gx_buf *b, uint64_t v, int min_digits)
@@ -230,4 +231,14 @@ gx_pg_pos_cmp(const struct gx_pg_pos *a, uint64_t lsn, uint64_t idx)
 		return a->lsn < lsn ? -1 : 1;
 	}
 	return a_idx < idx ? -1 : a_idx > idx;
+}
+
+bool
+gx_src_pg_is_loading(struct gx_slice text)
+{
+	struct gx_pg_place place;
+	struct gx_pg_pos pos;
+
+	return text.n == 0 || (gx_pg_pos_parse(text, &place, &pos) &&
+			       (pos.is_reading || pos.lsn < pos.until));
 }

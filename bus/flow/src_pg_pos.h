@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
-#define GX_PG_POS_MAX 1500   /* bytes of the text */
-#define GX_PG_POS_KEY 1200   /* bytes of the key in base64 */
+#define GX_PG_POS_MAX 1500 /* bytes of the text */
+#define GX_PG_POS_KEY 1200 /* bytes of the key in base64 */
 #define GX_PG_SLOT_MAX 63
 
 /* Which server and slot a position belongs to. */
@@ -23,11 +23,11 @@ struct gx_pg_place {
 bool gx_pg_place_eq(const struct gx_pg_place *a, const struct gx_pg_place *b);
 
 struct gx_pg_pos {
-	bool is_reading; /* S, else C */
-	bool owes_end;	 /* R */
-	uint64_t lsn;	 /* C: commit; S: where changes begin afterwards */
-	uint64_t idx;	 /* C: change of the transaction; S: rows so far */
-	uint64_t until;	 /* loading while lsn < until */
+	bool is_reading;     /* S, else C */
+	bool owes_end;	     /* R */
+	uint64_t lsn;	     /* C: commit; S: where changes begin afterwards */
+	uint64_t idx;	     /* C: change of the transaction; S: rows so far */
+	uint64_t until;	     /* loading while lsn < until */
 	struct gx_slice key; /* S: base64 of the last key taken, n = 0 none */
 };
 

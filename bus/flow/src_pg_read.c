@@ -9,8 +9,9 @@
  * rows and changes then fit without a seam.  If we die within it, that
  * snapshot is gone.  The next reading goes on behind the last key taken, under
  * a snapshot of its own, and repeats on top of it all changes since the slot
- * began: the table then passes through older states of some rows, which is why
- * each position names the point (until) up to which its stream is loading.
+ * began: the table then passes through older states of some rows.  So each
+ * position names the point (until) up to which its stream is loading, and e
+ * comes only when the changes have passed it.
  *
  * Sorting is asked of an index wherever there is one (enable_sort = off): rows
  * come at once, and the department's disk holds no sorted copy of its table.
@@ -166,8 +167,8 @@ put_copy(struct gx_src_pg *src, struct gx_buf *b, const struct pg_table *t)
 	}
 	for (size_t k = 0; t->n_streams > 1 && k < t->n_streams; k++) {
 		(void)gx_buf_puts(b, ", ");
-		is_good &= put_condition(b, t,
-					 &src->streams[t->first_stream + k]);
+		is_good &=
+			put_condition(b, t, &src->streams[t->first_stream + k]);
 	}
 	(void)gx_buf_puts(b, " FROM ");
 	(void)gx_pg_ident(b, t->ns);
@@ -221,7 +222,19 @@ static void
 end_table(struct gx_src_pg *src, struct pg_table *t)
 {
 	for (size_t k = 0; k < t->n_streams; k++) {
-		if (!src->streams[t->first_stream + k].is_read) {
+		struct pg_stream *st = &src->streams[t->first_stream + k];
+
+		if (st->is_read) {
+			continue;
+		}
+		st->is_read = true;
+		st->pos.is_reading = false;
+		st->pos.key = gx_slice(NULL, 0);
+		st->pos.idx = 0;
+		st->pos.owes_end = true;
+		if (st->pos.lsn < st->pos.until) {
+			st->awaits_until = true;
+		} else {
 			gx_src_pg_queue(src, TODO_END, t->first_stream + k, 0);
 		}
 	}
@@ -303,8 +316,7 @@ split_row(struct gx_buf *b, struct gx_slice row, struct gx_abi_text *out,
 /* The key columns' text as JSON, base64, into the stream; what is too long
  * for a position leaves the last one: that much is read again. */
 static void
-note_key(struct gx_src_pg *src, const struct pg_table *t,
-	 struct pg_stream *st)
+note_key(struct gx_src_pg *src, const struct pg_table *t, struct pg_stream *st)
 {
 	struct gx_jw w;
 	char text[GX_PG_POS_KEY + 1];

@@ -59,15 +59,14 @@ check_server(struct gx_src_pg *src, struct gx_err *e)
 			      "our role may not replicate: run ALTER ROLE ... "
 			      "REPLICATION for it");
 	}
-	if (strcmp(gx_rows_str(r, 0, 2), "-1") == 0 &&
-	    src->warned_percent == 0) {
+	if (strcmp(gx_rows_str(r, 0, 2), "-1") == 0 && !src->has_warned) {
 		gx_log(GX_LOG_WARN, "slot.unlimited",
 		       "slot=%s text=\"max_slot_wal_keep_size of the server is "
 		       "unlimited: while this program is down nothing bounds "
 		       "the WAL kept for it; set it above %llu MB\"",
 		       src->place.slot,
 		       (unsigned long long)(src->slot_lag_max >> 20));
-		src->warned_percent = 1;
+		src->has_warned = true;
 	}
 	return GX_OK;
 }
@@ -145,8 +144,8 @@ wait_free(struct gx_src_pg *src, int64_t wait_ms, struct slot_row *out,
 		    gx_mono_ms() >= until_ms) {
 			return rc;
 		}
-		rc = gx_pg_query(src->ctl, "SELECT pg_sleep(0.05)", 0, NULL,
-				 &r, e);
+		rc = gx_pg_query(src->ctl, "SELECT pg_sleep(0.05)", 0, NULL, &r,
+				 e);
 		if (rc != GX_OK) {
 			return rc;
 		}
@@ -179,8 +178,8 @@ look_holder(struct gx_src_pg *src, int64_t pid, bool *is_ours,
 		src->holder_pid = pid;
 		src->holder_since_ms = gx_mono_ms();
 	}
-	*is_ours = gx_rows_n(r) > 0 &&
-		   strcmp(gx_rows_str(r, 0, 0), src->app) == 0;
+	*is_ours =
+		gx_rows_n(r) > 0 && strcmp(gx_rows_str(r, 0, 0), src->app) == 0;
 	*silent_ms = gx_rows_n(r) > 0 && !gx_rows_null(r, 0, 1)
 			     ? gx_rows_int(r, 0, 1)
 			     : gx_mono_ms() - src->holder_since_ms;
@@ -210,8 +209,7 @@ steal(struct gx_src_pg *src, struct slot_row *slot, struct gx_err *e)
 			      is_ours ? "this flow in another daemon, alive"
 				      : "not this flow");
 	}
-	(void)snprintf(text, sizeof(text), "%lld",
-		       (long long)slot->active_pid);
+	(void)snprintf(text, sizeof(text), "%lld", (long long)slot->active_pid);
 	gx_log(GX_LOG_NOTICE, "source.stolen",
 	       "slot=%s pid=%s silent_ms=%lld text=\"the former holder does "
 	       "not answer: the server ends it\"",
@@ -377,7 +375,7 @@ at_ceiling(struct gx_src_pg *src, uint64_t restart_lsn, struct gx_err *e)
 static void
 warn_lag(struct gx_src_pg *src, int percent)
 {
-	int step = percent >= 90 ? 90 : percent >= 70 ? 70 : 1;
+	int step = percent >= 90 ? 90 : percent >= 70 ? 70 : 0;
 
 	if (step > src->warned_percent) {
 		gx_log(GX_LOG_WARN, "slot.lag",
@@ -389,7 +387,7 @@ warn_lag(struct gx_src_pg *src, int percent)
 			       ? "the slot is dropped and a full reading needed"
 			       : "it goes on growing, as on_slot_lag_max says");
 	}
-	if (step > 1 || percent < 60) {
+	if (step > src->warned_percent || percent < 60) {
 		src->warned_percent = step;
 	}
 }

@@ -92,8 +92,8 @@ find_column(const struct pg_table *t, struct gx_slice name)
 
 /* One row of the catalogue.  is_identity: part of the replica identity. */
 static void
-take_column(struct gx_src_pg *src, struct pg_table *t,
-	    const struct gx_rows *r, int row, bool is_first)
+take_column(struct gx_src_pg *src, struct pg_table *t, const struct gx_rows *r,
+	    int row, bool is_first)
 {
 	struct gx_slice name = gx_rows_slice(r, row, 0);
 	int i = find_column(t, name);
@@ -107,9 +107,8 @@ take_column(struct gx_src_pg *src, struct pg_table *t,
 		return;
 	}
 	t->cat_types[i] = type;
-	t->cat_holds[i] = gx_rows_bool(r, row, 5)
-				  ? GX_ABI_HOLDS_TEXT /* enum */
-				  : gx_src_pg_type_holds(base);
+	t->cat_holds[i] = gx_rows_bool(r, row, 5) ? GX_ABI_HOLDS_TEXT /* enum */
+						  : gx_src_pg_type_holds(base);
 	t->is_nullable[i] = !gx_rows_bool(r, row, 3);
 	if (gx_host_column_is_key(t->host, (size_t)i) &&
 	    !gx_rows_bool(r, row, 4)) {
