@@ -201,6 +201,40 @@ values(void **state)
 	gx_conf_free(&c);
 }
 
+/* Both ends of a range belong to it. */
+static void
+range_ends(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		int64_t shards, linger, batch;
+	} rows[] = {
+		{"shards=1\n[flow a]\ntopic=t\nlinger=0\nbatch=1k\n", 1, 0,
+		 1024},
+		{"shards=64\n[flow a]\ntopic=t\nlinger=60s\nbatch=4M\n", 64,
+		 60000, 4194304},
+	};
+
+	for (size_t i = 0; i < N(rows); i++) {
+		char text[200];
+		struct gx_err e = {0};
+		struct gx_conf *c;
+		snprintf(text, sizeof(text), "[node]\nname=x\n%s",
+			 rows[i].text);
+		assert_int_equal(
+			gx_conf_parse("t", gx_slice_str(text), keys, &c, &e),
+			GX_OK);
+		assert_true(gx_conf_int(c, "node", NULL, "shards") ==
+			    rows[i].shards);
+		assert_true(gx_conf_int(c, "flow", "a", "linger") ==
+			    rows[i].linger);
+		assert_true(gx_conf_int(c, "flow", "a", "batch") ==
+			    rows[i].batch);
+		gx_conf_free(&c);
+	}
+}
+
 static void
 write_file(const char *path, const char *text, mode_t mode)
 {
@@ -309,6 +343,7 @@ main(void)
 		cmocka_unit_test(values_never_in_errors),
 		cmocka_unit_test(long_lines),
 		cmocka_unit_test(values),
+		cmocka_unit_test(range_ends),
 		cmocka_unit_test(secrets_and_files),
 		cmocka_unit_test(sample_reads_back),
 	};

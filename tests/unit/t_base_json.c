@@ -245,14 +245,15 @@ tree(void **state)
 	static const char text[] =
 		" {\"n\" : -12.50 ,\"s\":\"a\\u0041\\ud83d\\ude00\\ud800z\","
 		"\"l\":[ 1, {\"x\":true} ,[]], \"t\":true,\"f\":false,"
-		"\"z\":null, \"i\":-9223372036854775808, \"big\":1e3} ";
+		"\"z\":null, \"\\udc00k\":0, \"i\":-9223372036854775808, "
+		"\"big\":1e3} ";
 	struct gx_arena *a = gx_arena_new((size_t)1 << 20);
 	struct gx_err e = {0};
 	const struct gx_json *j, *m;
 
 	assert_int_equal(gx_json_parse(a, GX_SLICE(text), &j, &e), GX_OK);
 	assert_int_equal(j->type, GX_JSON_OBJECT);
-	assert_int_equal(j->n, 8);
+	assert_int_equal(j->n, 9);
 	assert_true(j->raw.p == text + 1 && j->raw.n == sizeof(text) - 3);
 	m = gx_json_get(j, "n");
 	assert_true(gx_slice_eq(m->raw, GX_SLICE("-12.50")));
@@ -273,6 +274,7 @@ tree(void **state)
 	assert_null(gx_json_at(j, 0));
 	assert_null(gx_json_get(m, "n"));
 	assert_null(gx_json_get(NULL, "n"));
+	assert_non_null(gx_json_get(j, "\xef\xbf\xbdk"));
 	assert_true(gx_json_bool(j, "t", false));
 	assert_false(gx_json_bool(j, "f", true));
 	assert_true(gx_json_bool(j, "z", true));

@@ -368,6 +368,15 @@ charset_long(void **state)
 	assert_int_equal(decode("GB18030", in, 2 * CHARS, &out), -1);
 	assert_int_equal(out.n, 3 * CHARS);
 	assert_int_equal(gx_utf8_count(out.p, out.n), CHARS);
+	/* A mark in the middle is text, wherever the pieces meet. */
+	for (size_t at = 2; at < 6000; at += 2) {
+		char keep[4];
+		memcpy(keep, in + at, 4);
+		memcpy(in + at, "\x84\x31\x95\x33", 4);
+		assert_int_equal(decode("GB18030", in, 8000, &out), -1);
+		assert_int_equal(out.n, 3 * 3999);
+		memcpy(in + at, keep, 4);
+	}
 	for (size_t at = 0; at < 2 * CHARS; at += 1998) {
 		char keep[4];
 		memcpy(keep, in + at, 4);
