@@ -251,10 +251,10 @@ gx_pgo_column_next(const struct gx_pgo_msg *m, size_t *at,
 {
 	struct cursor c = cursor_of(m->columns);
 
-	(void)take(&c, *at);
-	if (c.is_short || c.n == 0) {
+	if (*at >= m->columns.n) {
 		return false;
 	}
+	(void)take(&c, *at);
 	take_column(&c, out);
 	*at = m->columns.n - c.n;
 	return !c.is_short;
@@ -265,6 +265,9 @@ gx_pgo_relation_next(const struct gx_pgo_msg *m, size_t *at, uint32_t *oid)
 {
 	struct cursor c = cursor_of(m->relations);
 
+	if (*at >= m->relations.n) {
+		return false;
+	}
 	(void)take(&c, *at);
 	*oid = (uint32_t)take_number(&c, 4);
 	*at += 4;

@@ -9,7 +9,6 @@
  *     --no-settle forget at the end: the next run begins where this one did
  *     --no-release settle, but let the server keep its log
  *     --count     print only counts per op and stream
- *     --wait F    after taking, wait until file F is there
  *     --wait-end  stay after the end, holding the source, until stdin closes
  *
  * Output: "<stream> <line>", rejects with " !<pointer> <keyword>" per fault;
@@ -22,12 +21,11 @@
 #include "flow/src_pg.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #define MAX 64
 
 struct drive {
-	const char *decl, *state, *wait_for;
+	const char *decl, *state;
 	struct gx_resource *resources[MAX];
 	size_t n_resources;
 	int idle_ms;
@@ -172,10 +170,6 @@ run(struct drive *d, struct gx_source *s, struct gx_err *e)
 	enum gx_rc rc = s->ops->take(s, e);
 
 	gx_buf_init(&last, 2000);
-	while (rc == GX_OK && d->wait_for != NULL &&
-	       access(d->wait_for, F_OK) != 0) {
-		(void)usleep(20000);
-	}
 	for (size_t i = 0; i < n; i++) {
 		pos[i] = gx_buf_view(&d->pos[i]);
 	}
@@ -240,10 +234,8 @@ parse_args(struct drive *d, int argc, char **argv)
 				d->decl = v;
 			} else if (strcmp(a, "--state") == 0) {
 				d->state = v;
-			} else if (strcmp(a, "--wait") == 0) {
-				d->wait_for = v;
 			} else if (strcmp(a, "--idle") == 0) {
-				d->idle_ms = atoi(v);
+				d->idle_ms = (int)strtol(v, NULL, 10);
 			} else if (strcmp(a, "--max") == 0) {
 				d->max = strtoull(v, NULL, 10);
 			} else if (strcmp(a, "--resource") != 0 ||

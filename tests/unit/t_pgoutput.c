@@ -180,6 +180,7 @@ truncate_and_others(void **state)
 	(void)state;
 	struct msg m = {.n = 0};
 	struct gx_pgo_msg out;
+	struct gx_pgo_column col;
 	uint32_t oid;
 	size_t at = 0;
 
@@ -201,6 +202,9 @@ truncate_and_others(void **state)
 	put_text(&m, "anything");
 	assert_null(parse_copy(&m, m.n, &out));
 	assert_int_equal(out.kind, GX_PGO_OTHER);
+	at = 0; /* nothing to walk in it: found by the fuzzer */
+	assert_false(gx_pgo_relation_next(&out, &at, &oid));
+	assert_false(gx_pgo_column_next(&out, &at, &col));
 	m.p[0] = 'S'; /* a streamed transaction was not asked for */
 	assert_non_null(parse_copy(&m, m.n, &out));
 }
