@@ -23,7 +23,7 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(OUT)/%.o)
 TESTS    := $(patsubst tests/unit/%.c,$(OUT)/tests/%,$(filter tests/unit/t_%.c tests/unit/sim_%.c,$(TEST_SRC)))
 
-.PHONY: all clean down demo test tests unit sim lint bench chaos fuzz fuzzers asan tsan deps format docs print-flags
+.PHONY: all clean down demo test tests unit sim lint bench chaos fuzz fuzzers asan tsan deps cover format docs print-flags
 all: build/gxbus build/gxbusd
 
 build/gxbus: $(OUT)/gxbus
@@ -79,6 +79,14 @@ TSAN_TESTS ?= t_flow* t_*worker* t_*metric* t_*_log*
 tsan:
 	@ONLY="$(TSAN_TESTS)" $(MAKE) KIND=tsan CC=clang OPT="$(SAN_OPT)" \
 		HARDEN="$(SAN_HARDEN)" SAN="-fsanitize=thread" unit
+
+# Which lines no unit test has run: a share per file, lines in build/cover/.
+cover:
+	@$(MAKE) KIND=cover OPT="-O0 -g" HARDEN= SAN="--coverage" unit
+	@cd build/cover && find . -name '*.gcno' -path './[bac]*' | \
+		xargs gcov -s "$(CURDIR)" -r 2>/dev/null | \
+		awk "/^File/ { f = \$$2 } /^Lines/ && f { print \$$2, \$$4, f; f = \"\" }" | \
+		sort -u | sed "s/executed://;s/'//g" | sort -n
 
 # Every parser of foreign bytes, FUZZ_SECONDS each, from its seeds in
 # tests/fuzz/seeds/<name>/; what it finds on the way stays in build/.
