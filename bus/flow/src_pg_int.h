@@ -2,6 +2,7 @@
  * Inside of the PostgreSQL source: shared by src_pg*.c only.
  *
  *   src_pg.c       the source's face: take, start, read, release, drop
+ *   src_pg_start.c where do streams and slot stand, may we go on
  *   src_pg_conf.c  reading the declaration
  *   src_pg_slot.c  the slot: take, make, watch, drop
  *   src_pg_table.c tables and publication: do they fit the declaration
@@ -158,6 +159,14 @@ src_pg_of(struct gx_source *s)
 /* ---- src_pg_conf.c ---- */
 enum gx_rc gx_src_pg_read_conf(struct gx_src_pg *src,
 			       const struct gx_src_pg_conf *conf,
+			       struct gx_err *e) GX_MUSTCHECK;
+
+/* ---- src_pg_start.c ---- */
+enum gx_rc gx_src_pg_start(struct gx_source *s, const struct gx_slice *pos,
+			   size_t n, struct gx_slice released,
+			   struct gx_err *e) GX_MUSTCHECK;
+enum gx_rc gx_src_pg_parse_pos(struct gx_slice text, struct gx_pg_place *place,
+			       struct gx_pg_pos *pos,
 			       struct gx_err *e) GX_MUSTCHECK;
 
 /* ---- src_pg_slot.c ---- */
