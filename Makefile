@@ -45,6 +45,8 @@ TEST_HELP := $(filter-out tests/unit/t_% tests/unit/sim_%,$(TEST_SRC))
 $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(TEST_HELP:%.c=$(OUT)/%.o) $(OUT)/libgx.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+# Its linker sends our allocations through the test.
+$(OUT)/tests/t_torture: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 .SECONDARY:
 
 tests: $(TESTS)

@@ -143,16 +143,14 @@ static char *
 resolve(const char *file, const char *path)
 {
 	const char *slash = strrchr(file, '/');
-	struct gx_buf b;
 
 	if (path[0] == '/' || path[0] == '\0' || !slash) {
 		return gx_mem_strdup(path);
 	}
-	gx_buf_init(&b, SIZE_MAX / 2);
-	gx_buf_put(&b, file, (size_t)(slash - file) + 1);
-	gx_buf_puts(&b, path);
-	char *out = gx_mem_strdup(gx_buf_str(&b));
-	gx_buf_free(&b);
+	size_t n = (size_t)(slash - file) + 1;
+	char *out = gx_mem_new(n + strlen(path) + 1);
+	memcpy(out, file, n);
+	memcpy(out + n, path, strlen(path));
 	return out;
 }
 

@@ -355,7 +355,10 @@ gx_log(enum gx_level level, const char *event, const char *fmt, ...)
 	gx_buf_init(&text, LINE_MAX_BYTES);
 	gx_buf_init(&json, LINE_MAX_BYTES);
 	put_text(&text, event, gx_slice(tail, n));
-	struct gx_slice body = gx_buf_view(&text);
+	/* No memory: the event alone is better than nothing. */
+	struct gx_slice plain =
+		text.failed ? gx_slice_str(event) : gx_buf_view(&text);
+	struct gx_slice body = plain;
 	bool is_printed = level <= atomic_load(&state.min);
 	if (is_printed && atomic_load(&state.json)) {
 		put_json(&json, event, gx_slice(tail, n));
@@ -366,7 +369,7 @@ gx_log(enum gx_level level, const char *event, const char *fmt, ...)
 
 	int64_t now_ms = gx_now_ms();
 	pthread_mutex_lock(&state.lock);
-	remember(level, now_ms, text.p, text.n);
+	remember(level, now_ms, plain.p, plain.n);
 	if (is_printed && !is_repeat(now_ms, body.p, body.n)) {
 		print_line(level, now_ms, body.p, body.n);
 	}

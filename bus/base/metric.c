@@ -126,6 +126,8 @@ gx_metric(enum gx_metric_id id, const char *const *values)
 	GX_ASSERT(id < GX_M_COUNT);
 	gx_buf_init(&labels, 4096);
 	put_labels(&labels, defs[id].labels, values);
+	/* Small and fixed: without it we would count for another series. */
+	GX_ASSERT(!labels.failed);
 	pthread_mutex_lock(&lock);
 	struct gx_series *s = find_or_add(id, gx_buf_str(&labels));
 	pthread_mutex_unlock(&lock);
