@@ -47,6 +47,10 @@ $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(TEST_HELP:%.c=$(OUT)/%.o) $(OUT)/libgx.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 # Its linker sends our allocations through the test.
 $(OUT)/tests/t_torture: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+# Programs that scenarios run.
+$(OUT)/scenario/%: $(OUT)/tests/scenario/%.o $(OUT)/libgx.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 .SECONDARY:
 
 tests: $(TESTS)

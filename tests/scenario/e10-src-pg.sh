@@ -1,0 +1,431 @@
+#!/bin/sh
+# e10: Whatever a department does to its table and slot, the PostgreSQL source
+# hands over exactly what happened, or stops with a name and the way on.
+#
+# A private PostgreSQL on a socket in a folder of its own; drive_src.c stands in
+# for the writer: it settles and releases what it was handed over.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+
+fail() {
+	echo "FAILED: $*"
+	exit 1
+}
+
+# What we need to run PostgreSQL: its programs, and a user that is not root.
+PGBIN=$(find /usr/lib/postgresql -name initdb 2>/dev/null | sort -V | tail -n 1)
+PGBIN=${PGBIN%/initdb}
+[ -n "$PGBIN" ] || { echo "PostgreSQL's server programs are missing"; exit 77; }
+DRIVE=${DRIVE_SRC:-build/obj/scenario/drive_src}
+if [ -z "${DRIVE_SRC:-}" ]; then
+	make -s build/obj/scenario/drive_src >/dev/null || fail "drive_src"
+fi
+
+D=$(mktemp -d /tmp/gx-e10.XXXXXX) || exit 1
+chmod 755 "$D"
+as_pg() {
+	if [ "$(id -u)" = 0 ]; then
+		setpriv --reuid=postgres --regid=postgres --init-groups "$@"
+	else
+		"$@"
+	fi
+}
+end() {
+	as_pg "$PGBIN/pg_ctl" -D "$D/data" -m immediate -w stop >/dev/null 2>&1
+	rm -rf "$D"
+}
+trap end EXIT
+trap 'exit 1' INT TERM
+
+mkdir "$D/data"
+[ "$(id -u)" != 0 ] || chown postgres "$D/data" "$D"
+as_pg "$PGBIN/initdb" -D "$D/data" -A trust -U postgres --no-sync >/dev/null ||
+	fail "initdb"
+cat >>"$D/data/postgresql.conf" <<X
+listen_addresses = ''
+unix_socket_directories = '$D'
+wal_level = logical
+max_slot_wal_keep_size = '1GB'
+fsync = off
+X
+as_pg "$PGBIN/pg_ctl" -D "$D/data" -l "$D/data/log" -w start >/dev/null ||
+	fail "PostgreSQL does not start"
+
+sql() {
+	psql -qAtX -v ON_ERROR_STOP=1 -h "$D" -U postgres -d hrss -c "$1" \
+		>/dev/null || fail "sql: $1"
+}
+ask() {
+	psql -qAtX -h "$D" -U postgres -d hrss -c "$1"
+}
+psql -qAtX -h "$D" -U postgres -d postgres -c 'CREATE DATABASE hrss' ||
+	fail "database"
+sql "CREATE ROLE gx LOGIN REPLICATION; GRANT pg_read_all_stats TO gx;
+GRANT CREATE ON DATABASE hrss TO gx;
+CREATE TABLE ac01 (aac001 text PRIMARY KEY, aac003 text, aac006 text,
+	base numeric, n_months int, note text);
+ALTER TABLE ac01 OWNER TO gx;
+CREATE TABLE ac08 (aac001 text, aae003 int, amount numeric, extra text);
+ALTER TABLE ac08 OWNER TO gx; ALTER TABLE ac08 REPLICA IDENTITY FULL;"
+
+cat >"$D/insured.json" <<'X'
+{
+	"$schema": "https://json-schema.org/draft/2020-12/schema",
+	"title": "参保",
+	"type": "object",
+	"x-gx-resource": {"name": "test.insured", "version": 1,
+		"key": ["aac001"], "streams": 1, "catalogue": {}},
+	"properties": {
+		"aac001": {"type": "string", "minLength": 1, "maxLength": 20,
+			"x-gx-item": {"type": "C", "length": 20, "share": 2, "level": 2}},
+		"aac003": {"type": "string", "minLength": 1, "maxLength": 20,
+			"x-gx-item": {"type": "C", "length": 20, "share": 2, "level": 3}},
+		"aac006": {"type": "string", "format": "date",
+			"x-gx-item": {"type": "D", "length": 10, "share": 2, "level": 2}},
+		"base": {"type": "string", "pattern": "^[0-9]{1,14}\\.[0-9]{2}$",
+			"x-gx-item": {"type": "N", "precision": 16, "scale": 2, "share": 2, "level": 2}},
+		"n_months": {"type": "integer", "minimum": 0, "maximum": 720,
+			"x-gx-item": {"type": "I", "length": 4, "share": 2, "level": 2}},
+		"note": {"type": "string",
+			"x-gx-item": {"type": "C", "length": 100000, "share": 2, "level": 2}}
+	},
+	"required": ["aac001", "aac003"],
+	"additionalProperties": false
+}
+X
+cat >"$D/paid.json" <<'X'
+{
+	"$schema": "https://json-schema.org/draft/2020-12/schema",
+	"title": "缴费",
+	"type": "object",
+	"x-gx-resource": {"name": "test.paid", "version": 1,
+		"key": ["aac001", "aae003"], "streams": 3, "catalogue": {}},
+	"properties": {
+		"aac001": {"type": "string", "minLength": 1, "maxLength": 20,
+			"x-gx-item": {"type": "C", "length": 20, "share": 2, "level": 2}},
+		"aae003": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$",
+			"x-gx-item": {"type": "C", "length": 7, "share": 2, "level": 2}},
+		"amount": {"type": "string",
+			"x-gx-item": {"type": "N", "precision": 16, "scale": 2, "share": 2, "level": 2}}
+	},
+	"required": ["aac001", "aae003"],
+	"additionalProperties": false
+}
+X
+# decl FILE SLOT [MEMBERS]: a declaration over both tables
+decl() {
+	cat >"$1" <<X
+{"name": "social", "org": "hrss", "kind": "pg-cdc", ${3:-}
+ "connection": {"conninfo": "host=$D dbname=hrss user=gx"},
+ "slot": "$2", "publication": "gx_social",
+ "steal_after": "2s", "reload_quiet": "1s",
+ "tables": [
+  {"table": "public.ac01", "resource": "test.insured", "map": [
+   {"item": "aac001", "column": "aac001"},
+   {"item": "aac003", "column": "aac003"},
+   {"item": "aac006", "column": "aac006", "convert": "date8"},
+   {"item": "base", "column": "base", "convert": "decimal", "scale": 2},
+   {"item": "n_months", "column": "n_months", "convert": "integer"},
+   {"item": "note", "column": "note"}]},
+  {"table": "public.ac08", "resource": "test.paid", "map": [
+   {"item": "aac001", "column": "aac001"},
+   {"item": "aae003", "column": "aae003", "convert": "month6"},
+   {"item": "amount", "column": "amount", "convert": "decimal", "scale": 2}]}
+ ]}
+X
+}
+decl "$D/social.json" gx_social
+
+# drive [OPTIONS]: one life of the source; its output is in $D/out
+drive() {
+	"$DRIVE" --decl "${DECL:-$D/social.json}" --state "$D/state" \
+		--resource "$D/insured.json" --resource "$D/paid.json" \
+		--idle 600 "$@" >"$D/out" 2>>"$D/log"
+}
+has() {
+	grep -qE -- "$1" "$D/out" || {
+		cut -c1-300 "$D/out"
+		tail -n 5 "$D/log"
+		fail "$STEP: wanted: $1"
+	}
+}
+lines() { # PATTERN COUNT
+	n=$(grep -cE -- "$1" "$D/out")
+	[ "$n" = "$2" ] || {
+		cut -c1-300 "$D/out" | head -n 20
+		fail "$STEP: $n lines of: $1, wanted $2"
+	}
+}
+empty() {
+	lines '^[0-9]+ ' 0
+	has '^end 0 '
+}
+# Wait without sleeping here: the server does it.
+wait_until() { # SECONDS COMMAND...
+	n=$(($1 * 10))
+	shift
+	while ! "$@"; do
+		n=$((n - 1))
+		[ "$n" -gt 0 ] || fail "$STEP: waited in vain for $*"
+		ask 'SELECT pg_sleep(0.1)' >/dev/null
+	done
+}
+held() {
+	[ "$(ask "SELECT count(active_pid) FROM pg_replication_slots")" = 1 ]
+}
+
+STEP="full reading"
+sql "INSERT INTO ac01 SELECT 'P' || lpad(i::text, 4, '0'), ' name ' || i,
+'19800101', i + 0.5, i % 700, E'tab\there \\\\ back' FROM generate_series(1, 20) i;
+INSERT INTO ac08 SELECT 'P' || i / 12, 202500 + i % 12 + 1, i, repeat('x', 20)
+FROM generate_series(1, 500) i"
+drive
+lines '^0 .*"op":"s"' 1
+lines '^0 .*"op":"u"' 20
+lines '^[123] .*"op":"u"' 500
+lines '"op":"e"' 4
+has '"k":\["P0001"\].*"d":\{"aac001":"P0001","aac003":"name 1","aac006":"1980-01-01","base":"1.50","n_months":1,"note":"tab\\there \\\\ back"\}'
+STEP="second life changes nothing"
+drive
+empty
+
+STEP="changes"
+sql "UPDATE ac01 SET aac003 = 'n1' WHERE aac001 = 'P0001';
+DELETE FROM ac01 WHERE aac001 = 'P0002';
+INSERT INTO ac01 VALUES ('X1', 'a', '20250228', 1.5, 3)"
+drive
+has '"op":"u","k":\["P0001"\].*"aac003":"n1".* change$'
+has '"op":"d","k":\["P0002"\].* change$'
+has '"op":"u","k":\["X1"\].*\}$'
+lines '^0 ' 3
+
+STEP="update of the key: delete and upsert"
+sql "UPDATE ac01 SET aac001 = 'Y1' WHERE aac001 = 'P0003'"
+drive
+has '"op":"d","k":\["P0003"\]'
+has '"op":"u","k":\["Y1"\].*"aac003":"name 3"'
+lines '^0 ' 2
+sql "UPDATE ac08 SET aac001 = 'Q' WHERE aac001 = 'P1' AND aae003 = 202501"
+drive
+has '"op":"d","k":\["P1","2025-01"\]'
+has '"op":"u","k":\["Q","2025-01"\]'
+
+STEP="bad rows are set aside, with key and reasons, and mended"
+sql "INSERT INTO ac01 VALUES ('B1', NULL, '20250230', 1.555, 721);
+INSERT INTO ac01(aac001, aac003, note) VALUES ('B2', 'n', repeat('x', 1100000))"
+drive
+has '"op":"q","k":\["B1"\].*!/aac003 required|"op":"q","k":\["B1"\].*! required'
+has '"op":"q","k":\["B1"\].*!/aac006 format'
+has '"op":"q","k":\["B1"\].*!/base pattern'
+has '"op":"q","k":\["B1"\].*!/n_months maximum'
+has '"op":"q","k":\["B2"\].*! record.too_large'
+lines '"op":"q"' 2
+sql "UPDATE ac01 SET aac003 = 'n', aac006 = '20250228', base = 1, n_months = 720
+WHERE aac001 = 'B1'; DELETE FROM ac01 WHERE aac001 = 'B2'"
+drive
+has '"op":"u","k":\["B1"\].*"base":"1.00"'
+has '"op":"d","k":\["B2"\]'
+
+STEP="an unchanged large value is there all the same"
+sql "UPDATE ac01 SET note = (SELECT string_agg(md5(i::text), '') FROM
+generate_series(1, 1000) i) WHERE aac001 = 'P0004'"
+sql "UPDATE ac01 SET aac003 = 'toasty' WHERE aac001 = 'P0004'"
+drive
+lines '"aac003":"toasty".*"note":"c4ca4238a0b923820dcc509a6f75849b' 1
+sql "UPDATE ac01 SET aac003 = 'gone' WHERE aac001 = 'P0004'"
+sql "DELETE FROM ac01 WHERE aac001 = 'P0004'"
+drive
+lines '"k":\["P0004"\]' 1
+has '"op":"d","k":\["P0004"\]'
+
+STEP="truncate and reload in one transaction: the difference"
+sql "BEGIN; TRUNCATE ac01; INSERT INTO ac01(aac001, aac003) VALUES
+('T1', 't'), ('T2', 't'); COMMIT"
+drive
+[ "$(sed -n 's/^0 .*"op":"\([a-z]\)".*/\1/p' "$D/out" | tr -d '\n')" = suue ] ||
+	fail "$STEP: order"
+STEP="truncate and reload in two: e waits for quiet, also over a restart"
+sql "TRUNCATE ac01"
+drive
+lines '"op":"s"' 1
+lines '"op":"e"' 0
+sql "INSERT INTO ac01(aac001, aac003) VALUES ('V1', 't'), ('V2', 't')"
+drive --idle 3000
+[ "$(sed -n 's/^0 .*"op":"\([a-z]\)".*/\1/p' "$D/out" | tr -d '\n')" = uue ] ||
+	fail "$STEP: order"
+drive
+empty
+
+STEP="a column more is reported and nothing else"
+drive --idle 2500 &
+wait_until 10 held
+sql "ALTER TABLE ac01 ADD COLUMN novelty text"
+sql "INSERT INTO ac01(aac001, aac003) VALUES ('C1', 't')"
+wait
+lines '"k":\["C1"\]' 1
+grep -q 'source.column_added.*novelty' "$D/log" || fail "$STEP: not reported"
+
+STEP="a mapped column dropped: this stream stops, its neighbours go on"
+drive --idle 2500 &
+wait_until 10 held
+sql "ALTER TABLE ac01 DROP COLUMN n_months"
+sql "INSERT INTO ac01(aac001, aac003) VALUES ('C2', 't');
+INSERT INTO ac08 VALUES ('C2', 202501, 1)"
+wait
+has '^stop 0 source.column_gone public.ac01 column n_months'
+lines '"k":\["C2"\]' 0
+has '"k":\["C2","2025-01"\]'
+STEP="put back: what was held up comes"
+sql "ALTER TABLE ac01 ADD COLUMN n_months int DEFAULT 5"
+drive
+has '"k":\["C2"\].*"n_months":5'
+
+STEP="a mapped column retyped"
+drive --idle 2500 &
+wait_until 10 held
+sql "ALTER TABLE ac01 ALTER COLUMN aac003 TYPE bytea USING aac003::bytea"
+sql "INSERT INTO ac01(aac001, aac003) VALUES ('C3', 't')"
+wait
+has '^stop 0 source.column_retyped public.ac01 column aac003'
+lines '"k":\["C3"\]' 0
+sql "ALTER TABLE ac01 ALTER COLUMN aac003 TYPE text USING convert_from(aac003, 'UTF8')"
+drive
+has '"k":\["C3"\].*"aac003":"t"'
+
+STEP="one transaction of 200,000 rows, bounded memory, taken in two lives"
+sql "INSERT INTO ac01(aac001, aac003, base) SELECT 'L' || lpad(i::text, 6, '0'),
+'name' || i, i FROM generate_series(1, 200000) i"
+drive --count --max 70000
+has '^0 u=70000 '
+drive --count
+has '^0 u=130000 '
+rss=$(sed -n 's/.*rss_kb=\([0-9]*\).*/\1/p' "$D/out")
+[ "$rss" -lt 65536 ] || fail "$STEP: $rss KiB"
+drive
+empty
+
+STEP="a restart within the first reading goes on behind the last key"
+drive --no-release
+sql "SELECT pg_drop_replication_slot('gx_social')"
+rm "$D/state"
+sql "DELETE FROM ac01 WHERE aac001 LIKE 'L%'; TRUNCATE ac08;
+INSERT INTO ac08 SELECT 'P' || i / 12, 202500 + i % 12 + 1, i, 'x'
+FROM generate_series(1, 500) i;
+INSERT INTO ac01(aac001, aac003) SELECT 'R' || lpad(i::text, 3, '0'), 'r'
+FROM generate_series(1, 100) i"
+drive --max 31
+cp "$D/out" "$D/first"
+sql "UPDATE ac01 SET aac001 = 'A1' WHERE aac001 = 'R099';
+DELETE FROM ac01 WHERE aac001 = 'C1'"
+drive --max 200
+cat "$D/out" >>"$D/first"
+drive
+cat "$D/out" >>"$D/first"
+# Replay: what a receiver holds now is what the table holds, in both tables.
+sed -n 's/^0 .*"op":"\([ud]\)","k":\["\([^"]*\)"\].*/\1 \2/p' "$D/first" |
+	awk '$1 == "u" { r[$2] = 1 } $1 == "d" { delete r[$2] }
+	END { for (k in r) print k }' | LC_ALL=C sort >"$D/held"
+ask 'SELECT aac001 FROM ac01' | LC_ALL=C sort | cmp - "$D/held" ||
+	fail "$STEP: other rows"
+n=$(grep -cE '^[123] .*"op":"u"' "$D/first")
+[ "$n" = 500 ] || fail "$STEP: $n of 500 rows in three streams"
+n=$(grep -c '"op":"e"' "$D/first")
+[ "$n" = 4 ] || fail "$STEP: $n ends"
+
+STEP="the slot is gone: named, and a full reading only by order"
+drive
+empty
+sql "SELECT pg_drop_replication_slot('gx_social')"
+drive
+has '^error fatal slot.lost .*begin_again_after'
+at=$(sed -n 's/.*begin_again_after": "\([^"]*\)".*/\1/p' "$D/out")
+decl "$D/again.json" gx_social "\"begin_again_after\": \"$at\","
+DECL="$D/again.json"
+drive --count
+has '^0 u=[1-9][0-9]* d=0 q=0 s=1 e=1'
+drive
+empty
+DECL=
+STEP="the slot was moved on: named; the same order, given again, does nothing"
+sql "INSERT INTO ac01(aac001, aac003) VALUES ('Z1', 't')"
+sql "SELECT pg_replication_slot_advance('gx_social', pg_current_wal_lsn())"
+drive
+has '^error fatal source.released_beyond '
+cp "$D/out" "$D/beyond"
+DECL="$D/again.json"
+drive
+has '^error fatal source.released_beyond '
+at=$(sed -n 's/.*begin_again_after": "\([^"]*\)".*/\1/p' "$D/beyond")
+decl "$D/again.json" gx_social "\"begin_again_after\": \"$at\","
+drive
+has '"k":\["Z1"\]'
+DECL=
+
+STEP="another server"
+cp "$D/state" "$D/kept"
+sed 's/^pg:\([0-9]*\):/pg:7\1:/' "$D/kept" >"$D/state"
+sed 's/^pg:7\([0-9]\{18\}\)[0-9]*:/pg:\1:/' "$D/state" >"$D/state.x"
+mv "$D/state.x" "$D/state"
+drive
+has '^error fatal source.restored '
+cp "$D/kept" "$D/state"
+
+STEP="a second reader is refused while the first lives"
+drive --idle 4000 &
+first=$!
+wait_until 10 held
+"$DRIVE" --decl "$D/social.json" --state "$D/state2" \
+	--resource "$D/insured.json" --resource "$D/paid.json" \
+	>"$D/out2" 2>>"$D/log" && fail "$STEP: it was not"
+grep -q '^error fenced source.held' "$D/out2" || fail "$STEP: $(cat "$D/out2")"
+wait $first
+empty
+
+STEP="a stopped reader is ended, and is fenced when it wakes"
+cp "$D/state" "$D/state2"
+"$DRIVE" --decl "$D/social.json" --state "$D/state2" \
+	--resource "$D/insured.json" --resource "$D/paid.json" \
+	--idle 60000 >"$D/zombie" 2>>"$D/log" &
+zombie=$!
+wait_until 10 held
+kill -STOP $zombie
+taken() {
+	drive --idle 300
+	grep -q '^end' "$D/out" && ! grep -q '^error' "$D/out"
+}
+wait_until 20 taken
+sql "INSERT INTO ac01(aac001, aac003) VALUES ('W1', 't')"
+"$DRIVE" --decl "$D/social.json" --state "$D/state" \
+	--resource "$D/insured.json" --resource "$D/paid.json" \
+	--idle 3000 >"$D/out" 2>>"$D/log" &
+second=$!
+wait_until 10 held
+kill -CONT $zombie
+wait $zombie
+grep -qE '^error (fenced|abort) ' "$D/zombie" || fail "$STEP: $(cat "$D/zombie")"
+grep -q '"op"' "$D/zombie" && fail "$STEP: it handed something over"
+wait $second
+has '"k":\["W1"\]'
+
+STEP="what is wrong is said plainly"
+DECL="$D/bad.json"
+sed 's/user=gx/user=nobody_here/' "$D/social.json" >"$DECL"
+drive
+has '^error '
+sed 's/"slot"/"slit"/' "$D/social.json" >"$DECL"
+drive
+has '^error reject adapter.declaration /slit: unknown member'
+sed 's/"date8"/"date9"/' "$D/social.json" >"$DECL"
+drive
+has 'adapter.declaration /tables/0/map/2/convert'
+sql "ALTER TABLE ac08 REPLICA IDENTITY NOTHING"
+DECL=
+drive
+has '^stop 1 source.no_identity public.ac08 column aac001'
+sql "ALTER TABLE ac08 REPLICA IDENTITY FULL"
+
+STEP="no person's data in the log"
+grep -E 'name 1|toasty|P000[0-9]|"k"' "$D/log" && fail "$STEP"
+grep -q 'slot.made' "$D/log" || fail "$STEP: the log is empty"
+
+echo "all of e10 passed"
