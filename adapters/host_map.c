@@ -43,8 +43,12 @@ find_convert(const struct gx_host *h, const char *name)
 static enum gx_rc
 check_members(const struct gx_json *row, struct place at, struct gx_err *e)
 {
-	static const char *const known[] = {"item",  "column", "convert",
-					    "codes", "scale",  "const"};
+	static const struct {
+		const char *name;
+		enum gx_json_type type;
+	} known[] = {{"item", GX_JSON_STRING},	  {"column", GX_JSON_STRING},
+		     {"convert", GX_JSON_STRING}, {"codes", GX_JSON_OBJECT},
+		     {"scale", GX_JSON_NUMBER},	  {"const", GX_JSON_STRING}};
 
 	if (row->type != GX_JSON_OBJECT) {
 		return refuse(e, at, "", "must be an object");
@@ -53,8 +57,16 @@ check_members(const struct gx_json *row, struct place at, struct gx_err *e)
 		bool is_known = false;
 
 		for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
-			is_known |=
-				gx_slice_eq(m->name, gx_slice_str(known[k]));
+			if (!gx_slice_eq(m->name,
+					 gx_slice_str(known[k].name))) {
+				continue;
+			}
+			is_known = true;
+			if (m->type != known[k].type) {
+				return refuse(e, at, known[k].name,
+					      "is of another type than it "
+					      "must be");
+			}
 		}
 		if (!is_known) {
 			return GX_ERR(e, GX_REJECT, "adapter.declaration",

@@ -28,28 +28,59 @@ refuse(struct gx_err *e, const char *pointer, const char *why)
 		      why);
 }
 
-/* known: names, ended by NULL. */
+struct member {
+	const char *name;	/* NULL ends the list */
+	enum gx_json_type type; /* GX_JSON_TRUE: either boolean */
+};
+
+static bool
+is_of_type(const struct gx_json *m, enum gx_json_type type)
+{
+	return m->type == type ||
+	       (type == GX_JSON_TRUE && m->type == GX_JSON_FALSE);
+}
+
+static const char *
+type_name(enum gx_json_type type)
+{
+	static const char *const names[] = {
+		[GX_JSON_NULL] = "null",
+		[GX_JSON_FALSE] = "true or false",
+		[GX_JSON_TRUE] = "true or false",
+		[GX_JSON_NUMBER] = "a number",
+		[GX_JSON_STRING] = "a string",
+		[GX_JSON_ARRAY] = "an array",
+		[GX_JSON_OBJECT] = "an object",
+	};
+
+	return names[type];
+}
+
 static enum gx_rc
 check_members(const struct gx_json *obj, const char *pointer,
-	      const char *const *known, struct gx_err *e)
+	      const struct member *known, struct gx_err *e)
 {
 	if (obj == NULL || obj->type != GX_JSON_OBJECT) {
 		return refuse(e, pointer, "must be an object");
 	}
 	for (const struct gx_json *m = obj->child; m != NULL; m = m->next) {
-		bool is_known = false;
+		const struct member *k = known;
+		int n = (int)(m->name.n < 60 ? m->name.n : 60);
 
-		for (size_t i = 0; known[i] != NULL; i++) {
-			is_known |=
-				gx_slice_eq(m->name, gx_slice_str(known[i]));
+		while (k->name != NULL &&
+		       !gx_slice_eq(m->name, gx_slice_str(k->name))) {
+			k++;
 		}
-		if (!is_known) {
+		if (k->name == NULL) {
 			return GX_ERR(e, GX_REJECT, "adapter.declaration",
 				      "%s/%.*s: unknown member; docs/"
 				      "adapter.md lists those there are",
-				      pointer,
-				      (int)(m->name.n < 60 ? m->name.n : 60),
-				      m->name.p);
+				      pointer, n, m->name.p);
+		}
+		if (!is_of_type(m, k->type)) {
+			return GX_ERR(e, GX_REJECT, "adapter.declaration",
+				      "%s/%.*s: must be %s", pointer, n,
+				      m->name.p, type_name(k->type));
 		}
 	}
 	return GX_OK;
@@ -136,8 +167,10 @@ static enum gx_rc
 read_connection(struct gx_src_pg *src, const struct gx_json *conn,
 		const char *decl_path, struct gx_err *e)
 {
-	static const char *const known[] = {"conninfo", "conninfo_file",
-					    "passfile", NULL};
+	static const struct member known[] = {{"conninfo", GX_JSON_STRING},
+					      {"conninfo_file", GX_JSON_STRING},
+					      {"passfile", GX_JSON_STRING},
+					      {NULL, GX_JSON_NULL}};
 	const char *conninfo = gx_json_str(conn, "conninfo", NULL);
 	const char *file = gx_json_str(conn, "conninfo_file", NULL);
 	const char *passfile = gx_json_str(conn, "passfile", NULL);
@@ -180,10 +213,8 @@ read_duration(const struct gx_json *d, const char *name, const char *dflt,
 	      int64_t *out, struct gx_err *e)
 {
 	uint64_t ms = 0;
-	const struct gx_json *m = gx_json_get(d, name);
 
-	if ((m != NULL && m->type != GX_JSON_STRING) ||
-	    !gx_parse_duration(gx_json_str(d, name, dflt), &ms) ||
+	if (!gx_parse_duration(gx_json_str(d, name, dflt), &ms) ||
 	    ms > 86400000) {
 		return GX_ERR(e, GX_REJECT, "adapter.declaration",
 			      "/%s: must be a duration like \"10s\", at most "
@@ -197,13 +228,11 @@ read_duration(const struct gx_json *d, const char *name, const char *dflt,
 static enum gx_rc
 read_ceilings(struct gx_src_pg *src, const struct gx_json *d, struct gx_err *e)
 {
-	const struct gx_json *m = gx_json_get(d, "slot_lag_max");
 	const char *what = gx_json_str(d, "on_slot_lag_max", "drop");
 	const char *again = gx_json_str(d, "begin_again_after", NULL);
 	enum gx_rc rc;
 
-	if ((m != NULL && m->type != GX_JSON_STRING) ||
-	    !gx_parse_size(gx_json_str(d, "slot_lag_max", "512M"),
+	if (!gx_parse_size(gx_json_str(d, "slot_lag_max", "512M"),
 			   &src->slot_lag_max) ||
 	    src->slot_lag_max < (16u << 20)) {
 		return refuse(e, "/slot_lag_max",
@@ -219,6 +248,10 @@ read_ceilings(struct gx_src_pg *src, const struct gx_json *d, struct gx_err *e)
 			      "must be a WAL position like \"0/16B3748\"");
 	}
 	rc = read_duration(d, "steal_after", "10s", &src->steal_after_ms, e);
+	if (rc == GX_OK) {
+		rc = read_duration(d, "slot_lag_wait", "60s",
+				   &src->slot_lag_wait_ms, e);
+	}
 	if (rc == GX_OK) {
 		rc = read_duration(d, "reload_quiet", "10s",
 				   &src->reload_quiet_ms, e);
@@ -288,8 +321,11 @@ static enum gx_rc
 read_table(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 	   const struct gx_json *d, size_t i, struct gx_err *e)
 {
-	static const char *const known[] = {"table", "resource", "streams",
-					    "map", NULL};
+	static const struct member known[] = {{"table", GX_JSON_STRING},
+					      {"resource", GX_JSON_STRING},
+					      {"streams", GX_JSON_NUMBER},
+					      {"map", GX_JSON_ARRAY},
+					      {NULL, GX_JSON_NULL}};
 	struct pg_table *t = &src->tables[i];
 	const char *resource = gx_json_str(d, "resource", "");
 	char where[64];
@@ -363,20 +399,22 @@ static enum gx_rc
 read_tree(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 	  const struct gx_json *d, struct gx_err *e)
 {
-	static const char *const known[] = {"name",
-					    "org",
-					    "kind",
-					    "connection",
-					    "slot",
-					    "publication",
-					    "slot_lag_max",
-					    "steal_after",
-					    "on_slot_lag_max",
-					    "create_publication",
-					    "reload_quiet",
-					    "begin_again_after",
-					    "tables",
-					    NULL};
+	static const struct member known[] = {
+		{"name", GX_JSON_STRING},
+		{"org", GX_JSON_STRING},
+		{"kind", GX_JSON_STRING},
+		{"connection", GX_JSON_OBJECT},
+		{"slot", GX_JSON_STRING},
+		{"publication", GX_JSON_STRING},
+		{"create_publication", GX_JSON_TRUE},
+		{"slot_lag_max", GX_JSON_STRING},
+		{"slot_lag_wait", GX_JSON_STRING},
+		{"on_slot_lag_max", GX_JSON_STRING},
+		{"steal_after", GX_JSON_STRING},
+		{"reload_quiet", GX_JSON_STRING},
+		{"begin_again_after", GX_JSON_STRING},
+		{"tables", GX_JSON_ARRAY},
+		{NULL, GX_JSON_NULL}};
 	const struct gx_json *tables = gx_json_get(d, "tables"), *row;
 	size_t i = 0;
 	enum gx_rc rc = check_members(d, "", known, e);

@@ -97,7 +97,7 @@ struct gx_src_pg {
 	bool may_create;
 	bool drops_slot; /* at the ceiling */
 	uint64_t slot_lag_max;
-	int64_t steal_after_ms, reload_quiet_ms;
+	int64_t steal_after_ms, reload_quiet_ms, slot_lag_wait_ms;
 	uint64_t begin_again_after; /* LSN, 0 = not set */
 	size_t n_tables, n_streams;
 	struct pg_table *tables;

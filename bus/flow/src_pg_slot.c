@@ -26,7 +26,6 @@
 
 #define WAIT_FREE_MS 2000  /* a holder that is just going */
 #define WAIT_ENDED_MS 5000 /* one that the server was told to end */
-#define FULL_MS 60000	   /* above the ceiling without a move */
 
 static enum gx_rc
 check_server(struct gx_src_pg *src, struct gx_err *e)
@@ -354,7 +353,8 @@ at_ceiling(struct gx_src_pg *src, uint64_t restart_lsn, struct gx_err *e)
 		src->full_lsn = restart_lsn;
 		src->full_since_ms = now_ms;
 	}
-	if (!src->drops_slot || now_ms - src->full_since_ms < FULL_MS) {
+	if (!src->drops_slot ||
+	    now_ms - src->full_since_ms < src->slot_lag_wait_ms) {
 		return GX_OK;
 	}
 	if (gx_src_pg_drop_slot(src, &ignored) != GX_OK) {
@@ -366,10 +366,11 @@ at_ceiling(struct gx_src_pg *src, uint64_t restart_lsn, struct gx_err *e)
 	}
 	return GX_ERR(e, GX_FATAL, "slot.lag_max",
 		      "slot %s kept more WAL than slot_lag_max and nothing "
-		      "moved for %d s: it was dropped so that the "
+		      "moved for %lld s: it was dropped so that the "
 		      "department's disk does not fill; mend what held the "
 		      "flow up, then restart it and follow slot.lost",
-		      src->place.slot, FULL_MS / 1000);
+		      src->place.slot,
+		      (long long)(src->slot_lag_wait_ms / 1000));
 }
 
 static void
@@ -380,9 +381,10 @@ warn_lag(struct gx_src_pg *src, int percent)
 	if (step > src->warned_percent) {
 		gx_log(GX_LOG_WARN, "slot.lag",
 		       "slot=%s percent=%d text=\"the department keeps WAL for "
-		       "us; at 100 %% of slot_lag_max, if nothing moves for %d "
-		       "s, %s\"",
-		       src->place.slot, percent, FULL_MS / 1000,
+		       "us; at 100 %% of slot_lag_max, if nothing moves for "
+		       "%lld s, %s\"",
+		       src->place.slot, percent,
+		       (long long)(src->slot_lag_wait_ms / 1000),
 		       src->drops_slot
 			       ? "the slot is dropped and a full reading needed"
 			       : "it goes on growing, as on_slot_lag_max says");

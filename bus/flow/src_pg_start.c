@@ -226,11 +226,12 @@ gx_src_pg_start(struct gx_source *s, const struct gx_slice *pos, size_t n,
 	if (rc == GX_OK) {
 		rc = check_slot(src, &st, &begins_again, e);
 	}
-	if (rc == GX_OK && begins_again) {
+	if (rc == GX_OK && (begins_again || src->is_slot_lost)) {
 		gx_log(GX_LOG_WARN, "source.begins_again",
-		       "origin=%s text=\"a full reading of every table, as "
-		       "begin_again_after orders\"",
-		       src->origin);
+		       "origin=%s text=\"a full reading of every table, %s\"",
+		       src->origin,
+		       begins_again ? "as begin_again_after orders"
+				    : "nothing was ever taken");
 		rc = gx_src_pg_drop_slot(src, e);
 		if (rc == GX_OK && src->repl == NULL) {
 			rc = gx_pg_open(gx_buf_str(&src->conninfo), src->app,
