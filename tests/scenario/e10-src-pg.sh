@@ -327,6 +327,9 @@ sed -n 's/^0 .*"op":"\([ud]\)","k":\["\([^"]*\)"\].*/\1 \2/p' "$D/first" |
 	END { for (k in r) print k }' | LC_ALL=C sort >"$D/held"
 ask 'SELECT aac001 FROM ac01' | LC_ALL=C sort | cmp - "$D/held" ||
 	fail "$STEP: other rows"
+# The rows were read under a younger snapshot than the changes: e waits.
+awk '/"k":\["A1"\]/ { a = NR } /^0 .*"op":"e"/ { e = NR }
+	END { exit !(a && e > a) }' "$D/first" || fail "$STEP: e before its changes"
 n=$(grep -cE '^[123] .*"op":"u"' "$D/first")
 [ "$n" = 500 ] || fail "$STEP: $n of 500 rows in three streams"
 n=$(grep -c '"op":"e"' "$D/first")
