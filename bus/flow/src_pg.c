@@ -184,6 +184,7 @@ drop_source(struct gx_source *s)
 	src->n_todo = 0;
 	src->todo_at = 0;
 	src->own_pid = 0;
+	src->n_fetched = 0;
 	src->lag = -1;
 }
 

@@ -211,8 +211,11 @@ fetch_unsent(struct gx_src_pg *src, const struct pg_table *t, bool *is_gone,
 	rc = gx_pg_query(src->ctl, gx_buf_str(&sql), n, params, &r, e);
 	gx_buf_free(&sql);
 	if (rc != GX_OK) {
-		return rc == GX_AGAIN ? GX_ABORT : rc;
+		/* A statement that worked on this connection may be stale
+		 * since the table was altered: a new one will tell. */
+		return rc == GX_AGAIN || src->n_fetched > 0 ? GX_ABORT : rc;
 	}
+	src->n_fetched++;
 	if (gx_rows_n(r) == 0) {
 		return GX_OK;
 	}

@@ -133,8 +133,9 @@ struct gx_src_pg {
 	/* Changes. */
 	bool in_tx;
 	uint64_t tx_lsn;
-	uint64_t idle_lsn; /* all before it was handed over */
-	uint64_t told_lsn; /* newest progress */
+	uint64_t n_fetched; /* rows asked for on this connection */
+	uint64_t idle_lsn;  /* all before it was handed over */
+	uint64_t told_lsn;  /* newest progress */
 	int64_t told_at_ms;
 
 	/* The record in hand. */
