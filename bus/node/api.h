@@ -29,7 +29,8 @@ void gx_api_free(struct gx_api **api); /* after gx_http_stop */
 void gx_api_handle(void *api, const struct gx_http_request *r,
 		   struct gx_http_answer *a);
 
-/* Make a token and keep its hash.  out: the token's text and NUL. */
+/* Make a token and keep its hash.  out: the token's text and NUL; a text that
+ * stands there already is taken instead of a new one. */
 #define GX_TOKEN_LEN 46
 enum gx_rc gx_api_token_make(struct gx_pg *pg, const char *name,
 			     const char *role, char out[GX_TOKEN_LEN + 1],

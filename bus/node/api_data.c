@@ -30,8 +30,8 @@
 /* ---- reconcile ---- */
 
 /* The rows of a resource as (origin, key, b, digest). */
-static bool
-put_rows_sql(struct gx_buf *b, const struct gx_resource *r)
+static void
+put_rows_sql(struct gx_buf *b, const struct gx_resource *r, const char *node)
 {
 	(void)gx_buf_puts(b, "SELECT gx_origin AS origin, jsonb_build_array(");
 	for (size_t i = 0; i < r->n_keys; i++) {
@@ -50,14 +50,21 @@ put_rows_sql(struct gx_buf *b, const struct gx_resource *r)
 	(void)gx_pg_ident(b, r->domain);
 	(void)gx_buf_putc(b, '.');
 	(void)gx_pg_ident(b, r->table);
-	return !b->failed;
+	if (node != NULL) {
+		char prefix[64];
+
+		snprintf(prefix, sizeof prefix, "/%.40s/", node);
+		(void)gx_buf_puts(b, " WHERE starts_with(gx_origin, ");
+		(void)gx_pg_literal(b, gx_slice_str(prefix));
+		(void)gx_buf_putc(b, ')');
+	}
 }
 
 static void
-put_buckets_sql(struct gx_buf *b, const struct gx_resource *r)
+put_buckets_sql(struct gx_buf *b, const struct gx_resource *r, const char *node)
 {
 	(void)gx_buf_puts(b, "WITH r AS (");
-	(void)put_rows_sql(b, r);
+	put_rows_sql(b, r, node);
 	(void)gx_buf_puts(
 		b,
 		"), k AS (SELECT get_byte(sha256(convert_to(origin || key, "
@@ -69,10 +76,10 @@ put_buckets_sql(struct gx_buf *b, const struct gx_resource *r)
 }
 
 static void
-put_keys_sql(struct gx_buf *b, const struct gx_resource *r)
+put_keys_sql(struct gx_buf *b, const struct gx_resource *r, const char *node)
 {
 	(void)gx_buf_puts(b, "WITH r AS (");
-	(void)put_rows_sql(b, r);
+	put_rows_sql(b, r, node);
 	(void)gx_buf_puts(
 		b, ") SELECT origin, key, encode(digest, 'hex') AS digest "
 		   "FROM r WHERE get_byte(sha256(convert_to(origin || key, "
@@ -158,6 +165,7 @@ gx_api_reconcile(struct gx_call *c, struct gx_err *e)
 {
 	const struct gx_node_resource *r = gx_node_resource(c->n, c->arg[0]);
 	const char *bucket = gx_http_query(c->req, "bucket");
+	const char *node = gx_http_query(c->req, "node");
 	struct gx_buf sql;
 	uint64_t b;
 	enum gx_rc rc;
@@ -172,10 +180,10 @@ gx_api_reconcile(struct gx_call *c, struct gx_err *e)
 	}
 	gx_buf_init(&sql, 256u << 10);
 	if (bucket != NULL) {
-		put_keys_sql(&sql, r->r);
+		put_keys_sql(&sql, r->r, node);
 		rc = answer_keys(c, gx_buf_str(&sql), bucket, e);
 	} else {
-		put_buckets_sql(&sql, r->r);
+		put_buckets_sql(&sql, r->r, node);
 		rc = answer_buckets(c, gx_buf_str(&sql), r->r->name, e);
 	}
 	gx_buf_free(&sql);

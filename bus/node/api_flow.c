@@ -291,13 +291,32 @@ gx_api_quarantine_one(struct gx_call *c, struct gx_err *e)
 
 /* ---- tokens ---- */
 
+static enum gx_rc
+keep_token(struct gx_pg *pg, const char *name, const char *role,
+	   const char *token, struct gx_err *e)
+{
+	char hash[65];
+	const char *p[] = {name, role, hash};
+	enum gx_rc rc;
+
+	gx_api_token_hash(token, hash);
+	rc = gx_pg_query(pg,
+			 "INSERT INTO gx_token (name, role, hash) "
+			 "VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+			 3, p, NULL, e);
+	if (rc == GX_OK && gx_pg_n_changed(pg) == 0) {
+		return GX_ERR(e, GX_REJECT, "api.conflict",
+			      "a token of this name, or this token, exists: "
+			      "revoke it first, or choose another name");
+	}
+	return rc;
+}
+
 enum gx_rc
 gx_api_token_make(struct gx_pg *pg, const char *name, const char *role,
 		  char out[GX_TOKEN_LEN + 1], struct gx_err *e)
 {
 	unsigned char bytes[20];
-	char hash[65];
-	const char *p[] = {name, role, hash};
 	enum gx_role r;
 	enum gx_rc rc;
 
@@ -310,6 +329,9 @@ gx_api_token_make(struct gx_pg *pg, const char *name, const char *role,
 		return GX_ERR(e, GX_REJECT, "api.bad_request",
 			      "name: 1 to 60 printable characters");
 	}
+	if (out[0] != '\0') {
+		return keep_token(pg, name, role, out, e);
+	}
 	if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) {
 		return GX_ERR(e, GX_AGAIN, "api.unavailable",
 			      "the system gives no random bytes");
@@ -317,16 +339,7 @@ gx_api_token_make(struct gx_pg *pg, const char *name, const char *role,
 	memcpy(out, "gxbus_", 6);
 	gx_hex(bytes, sizeof bytes, out + 6);
 	gx_mem_wipe(bytes, sizeof bytes);
-	gx_api_token_hash(out, hash);
-	rc = gx_pg_query(pg,
-			 "INSERT INTO gx_token (name, role, hash) "
-			 "VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
-			 3, p, NULL, e);
-	if (rc == GX_OK && gx_pg_n_changed(pg) == 0) {
-		rc = GX_ERR(e, GX_REJECT, "api.conflict",
-			    "a token of this name exists: revoke it first, or "
-			    "choose another name");
-	}
+	rc = keep_token(pg, name, role, out, e);
 	if (rc != GX_OK) {
 		gx_mem_wipe(out, GX_TOKEN_LEN);
 	}
@@ -376,7 +389,7 @@ gx_api_token_create(struct gx_call *c, struct gx_err *e)
 {
 	const char *name = c->body ? gx_json_str(c->body, "name", "") : "";
 	const char *role = c->body ? gx_json_str(c->body, "role", "") : "";
-	char token[GX_TOKEN_LEN + 1];
+	char token[GX_TOKEN_LEN + 1] = "";
 	enum gx_rc rc = gx_api_token_make(c->pg, name, role, token, e);
 
 	if (rc != GX_OK) {

@@ -44,7 +44,7 @@
 #define WATCHDOG_MS 5000
 
 struct options {
-	const char *conf, *token, *role;
+	const char *conf, *token, *role, *token_file;
 	bool checks, prints, shows_version, helps;
 };
 
@@ -63,7 +63,8 @@ static const char usage[] =
 	"  gxbusd -c /etc/gxbus/gxbusd.conf\n"
 	"  gxbusd -c FILE --check-config      read and check, change nothing\n"
 	"  gxbusd -c FILE --create-token NAME --role operator|auditor\n"
-	"                                     make a token, print it once\n"
+	"                                     make a token, print it once;\n"
+	"      --token-file FILE              keep the one in FILE instead\n"
 	"  gxbusd --print-sample              every key, commented\n"
 	"  gxbusd --version\n\n"
 	"  -c, --config FILE   configuration\n"
@@ -79,6 +80,7 @@ read_options(int argc, char **argv, struct options *o)
 		{"check-config", no_argument, NULL, 'k'},
 		{"print-sample", no_argument, NULL, 'p'},
 		{"create-token", required_argument, NULL, 't'},
+		{"token-file", required_argument, NULL, 'F'},
 		{"role", required_argument, NULL, 'r'},
 		{"foreground", no_argument, NULL, 'f'},
 		{"version", no_argument, NULL, 'V'},
@@ -99,6 +101,9 @@ read_options(int argc, char **argv, struct options *o)
 			break;
 		case 't':
 			o->token = optarg;
+			break;
+		case 'F':
+			o->token_file = optarg;
 			break;
 		case 'r':
 			o->role = optarg;
@@ -189,13 +194,40 @@ check_dir(const struct gx_conf *c, struct gx_err *e)
 
 /* ---- one-shot commands ---- */
 
+/* One token for several nodes: made at one, kept at the others. */
+static enum gx_rc
+read_token(const char *path, char out[GX_TOKEN_LEN + 1], struct gx_err *e)
+{
+	struct stat st;
+	FILE *f = fopen(path, "re");
+	bool is_good = f != NULL && fstat(fileno(f), &st) == 0 &&
+		       S_ISREG(st.st_mode) && (st.st_mode & 077) == 0 &&
+		       fgets(out, GX_TOKEN_LEN + 1, f) != NULL &&
+		       strlen(out) == GX_TOKEN_LEN;
+
+	if (f != NULL) {
+		(void)fclose(f);
+	}
+	return is_good ? GX_OK
+		       : GX_ERR(e, GX_REJECT, "node.token_file",
+				"%s holds no token, or others can read it",
+				path);
+}
+
 static int
 create_token(const struct options *o, struct gx_node *n)
 {
-	char token[GX_TOKEN_LEN + 1];
+	char token[GX_TOKEN_LEN + 1] = "";
 	struct gx_pg *pg = NULL;
 	struct gx_err e = {0};
-	enum gx_rc rc = gx_pg_open(n->conninfo, "gxbusd token", false, &pg, &e);
+	enum gx_rc rc = GX_OK;
+
+	if (o->token_file != NULL) {
+		rc = read_token(o->token_file, token, &e);
+	}
+	if (rc == GX_OK) {
+		rc = gx_pg_open(n->conninfo, "gxbusd token", false, &pg, &e);
+	}
 
 	if (rc == GX_OK) {
 		rc = gx_pg_migrate(

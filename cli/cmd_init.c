@@ -1,0 +1,155 @@
+/*
+ * init: what a node needs before its daemon can start for the first time.
+ *
+ * Makes, in one folder: an SM2 key (0600) and its public half, a trust folder
+ * that holds the latter, and a short configuration to be completed.  Nothing
+ * that exists is overwritten: a key that is made anew would silently end
+ * every stream of the node.  If we die half-way, what is there is good, and
+ * the next call names it.
+ *
+ * No connection is made and no secret is printed.
+ */
+#include "cli/cmd.h"
+#include "trust/sm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int
+fail_file(const struct gx_cli *cli, const char *path)
+{
+	return gx_cli_fail(cli, errno == EEXIST ? GX_X_CONFLICT : GX_X_FAILED,
+			   "cli.file", path, strerror(errno));
+}
+
+static int
+write_new(const struct gx_cli *cli, const char *path, const char *text,
+	  size_t n, mode_t mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	bool is_good;
+
+	if (fd < 0) {
+		return fail_file(cli, path);
+	}
+	is_good = write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
+	if (close(fd) != 0 || !is_good) {
+		return fail_file(cli, path);
+	}
+	return GX_X_OK;
+}
+
+static int
+make_key(const struct gx_cli *cli, const char *dir, const char *code)
+{
+	char key[1100], pub[1110], trusted[1200], pem[4096];
+	struct gx_err e = {0};
+	FILE *f;
+	size_t n;
+
+	snprintf(key, sizeof key, "%s/node.key", dir);
+	snprintf(pub, sizeof pub, "%s.pub", key);
+	snprintf(trusted, sizeof trusted, "%s/trust/%s.pem", dir, code);
+	if (access(key, F_OK) == 0) {
+		errno = EEXIST;
+		return fail_file(cli, key);
+	}
+	if (gx_key_make(key, &e) != GX_OK) {
+		return gx_cli_fail_err(cli, GX_X_FAILED, &e);
+	}
+	f = fopen(pub, "re");
+	if (f == NULL) {
+		return fail_file(cli, pub);
+	}
+	n = fread(pem, 1, sizeof pem, f);
+	(void)fclose(f);
+	return write_new(cli, trusted, pem, n, 0644);
+}
+
+static int
+make_conf(const struct gx_cli *cli, const char *dir, const char *code,
+	  const char *parent)
+{
+	struct gx_buf b;
+	char path[1100];
+	int rc;
+
+	gx_buf_init(&b, 16384);
+	(void)gx_buf_printf(
+		&b,
+		"# Configuration of node %s.  \"gxbusd --print-sample\" shows "
+		"every key.\n\n[node]\nid = %s\nregion = %.6s\n"
+		"key = node.key\ntrust = trust\nsocket = /run/gxbus/%s.sock\n"
+		"database = host=localhost dbname=gxbus_%s user=gxbus\n"
+		"# database_passfile = pgpass\nflows = sink%s\n\n"
+		"[kafka]\nbootstrap = localhost:9092\n\n"
+		"[flow sink]\nkind = sink\n",
+		code, code, code, code, code, parent ? ", up" : "");
+	if (parent != NULL) {
+		(void)gx_buf_printf(&b,
+				    "\n[flow up]\nkind = link-up\n\n"
+				    "[parent]\nid = %s\n"
+				    "kafka = parent.example:9092\n",
+				    parent);
+	}
+	snprintf(path, sizeof path, "%s/gxbusd.conf", dir);
+	rc = write_new(cli, path, b.p, b.n, 0640);
+	gx_buf_free(&b);
+	return rc;
+}
+
+static bool
+is_code(const char *s)
+{
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+	return n > 0 && n <= 32 && s[n] == '\0';
+}
+
+int
+gx_cmd_init(struct gx_cli *cli)
+{
+	const char *role = gx_opt(cli, "role"), *code = gx_opt(cli, "code");
+	const char *dir = gx_opt(cli, "dir"), *parent = gx_opt(cli, "parent");
+	char trust[1100];
+	int rc;
+
+	if (role == NULL || code == NULL || dir == NULL) {
+		return gx_cli_fail(cli, GX_X_USAGE, "cli.usage",
+				   "--role, --code and --dir are needed", NULL);
+	}
+	if (strcmp(role, "hub") != 0 && strcmp(role, "city") != 0 &&
+	    strcmp(role, "national") != 0) {
+		return gx_cli_fail(cli, GX_X_USAGE, "cli.usage",
+				   "--role: hub, city or national", NULL);
+	}
+	if (!is_code(code) || (parent && !is_code(parent)) ||
+	    strlen(dir) > 1000) {
+		return gx_cli_fail(cli, GX_X_USAGE, "cli.usage",
+				   "--code and --parent: a-z 0-9 and -, at "
+				   "most 32",
+				   NULL);
+	}
+	snprintf(trust, sizeof trust, "%s/trust", dir);
+	if ((mkdir(dir, 0750) != 0 && errno != EEXIST) ||
+	    (mkdir(trust, 0755) != 0 && errno != EEXIST)) {
+		return fail_file(cli, trust);
+	}
+	rc = make_key(cli, dir, code);
+	if (rc == GX_X_OK) {
+		rc = make_conf(cli, dir, code, parent);
+	}
+	if (rc == GX_X_OK) {
+		fprintf(stderr,
+			"made node.key, trust/%s.pem and gxbusd.conf in %s\n"
+			"next: complete gxbusd.conf, give trust/%s.pem to the "
+			"neighbours, then\n"
+			"gxbusd -c %s/gxbusd.conf --check-config\n",
+			code, dir, code, dir);
+	}
+	return rc;
+}

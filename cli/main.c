@@ -1,0 +1,255 @@
+/*
+ * gxbus: the table of commands, and the way from words to a command.
+ *
+ * The command is the longest row whose words begin the command line, options
+ * may stand anywhere after it.  A word that is not known ends with 2 and names
+ * the nearest command, as a statement: somebody may pipe "yes" into us.
+ *
+ * Nothing is read from disk or network before the command is known, so that
+ * help answers at once and works where nothing is configured.
+ *
+ * Exit codes are those of enum gx_exit and are part of the interface.  A
+ * reader that goes away (head) ends us silently by SIGPIPE.
+ */
+#include "base/conf.h"
+#include "base/text.h"
+#include "cli/cmd.h"
+#include "cli/offline.h"
+
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ARENA_MAX (256u << 20)
+
+static const struct gx_command commands[] = {
+	{"status", gx_cmd_status, NULL, "", 0, 0,
+	 "The node at one glance: servers, flows, streams, quarantine", "watch",
+	 "gxbus status\ngxbus status -w\ngxbus status -o json", true},
+	{"flow list", gx_cmd_flow_list, NULL, "", 0, 0,
+	 "All flows with their states", "",
+	 "gxbus flow list\ngxbus flow list -o wide", true},
+	{"flow show", gx_cmd_flow_show, NULL, "FLOW", 1, 1,
+	 "One flow: state, trouble, details", "", "gxbus flow show social",
+	 true},
+	{"flow pause", gx_cmd_flow_pause, NULL, "FLOW", 1, 1,
+	 "Pause a flow until it is resumed", "dry-run",
+	 "gxbus flow pause social", true},
+	{"flow resume", gx_cmd_flow_resume, NULL, "FLOW", 1, 1,
+	 "Resume a flow; --accept lets a mass change pass", "accept,dry-run",
+	 "gxbus flow resume social\ngxbus flow resume social --accept", true},
+	{"flow restart", gx_cmd_flow_restart, NULL, "FLOW", 1, 1,
+	 "Close a flow and open it again", "dry-run",
+	 "gxbus flow restart social", true},
+	{"stream list", gx_cmd_stream_list, NULL, "", 0, 0,
+	 "Streams with their heads, here and at the peer",
+	 "peer,peer-token-file",
+	 "gxbus stream list\ngxbus stream list --peer https://city.example",
+	 true},
+	{"stream show", gx_cmd_stream_show, NULL, "STREAM", 1, 1,
+	 "One stream with its heads at both ends", "peer,peer-token-file",
+	 "gxbus stream show /450100/hrss/social/social.insured/0", true},
+	{"quarantine list", gx_cmd_quarantine_list, NULL, "", 0, 0,
+	 "Records set aside, with reasons and without content",
+	 "limit,cursor,stream,rule",
+	 "gxbus quarantine list\ngxbus quarantine list --rule format", true},
+	{"quarantine show", gx_cmd_quarantine_show, NULL, "ID", 1, 1,
+	 "One record set aside, with its content", "",
+	 "gxbus quarantine show 17", true},
+	{"reconcile run", gx_cmd_reconcile_run, NULL, "RESOURCE", 1, 1,
+	 "Compare a resource's records at two nodes; exit 10 if they differ",
+	 "peer,peer-token-file,node",
+	 "gxbus reconcile run social.insured\n"
+	 "gxbus reconcile run social.insured --peer https://city.example",
+	 true},
+	{"topic tail", gx_cmd_topic_tail, NULL, "TOPIC", 1, 1,
+	 "The last batches of a topic, decoded", "lines",
+	 "gxbus topic tail gx.batch.450100\ngxbus topic tail gx.batch.450100 "
+	 "-n 1",
+	 true},
+	{"node list", gx_cmd_node_list, NULL, "", 0, 0,
+	 "This node and its neighbours", "", "gxbus node list", true},
+	{"token create", gx_cmd_token_create, NULL, "NAME", 1, 1,
+	 "Make a token and print it, this once", "role,dry-run",
+	 "gxbus token create wang --role auditor", true},
+	{"token list", gx_cmd_token_list, NULL, "", 0, 0,
+	 "Tokens by name; never their text", "", "gxbus token list", true},
+	{"token revoke", gx_cmd_token_revoke, NULL, "NAME", 1, 1,
+	 "Revoke a token", "yes,dry-run", "gxbus token revoke wang --yes",
+	 true},
+	{"doctor", gx_cmd_doctor, NULL, "", 0, 0,
+	 "What is wrong and what to do next; exit 10 if something is", "",
+	 "gxbus doctor\ngxbus doctor -o json > report.json", true},
+	{"init", gx_cmd_init, NULL, "", 0, 0,
+	 "Make a node's key, trust folder and configuration",
+	 "role,code,dir,parent",
+	 "gxbus init --role city --code 450100 --dir /etc/gxbus", false},
+	{"config show", gx_cmd_config_show, NULL, "", 0, 0,
+	 "Settings of this command line and where they come from", "origin",
+	 "gxbus config show --origin", false},
+	{"config explain", gx_cmd_config_explain, NULL, "[KEY]", 0, 1,
+	 "What a setting is for", "",
+	 "gxbus config explain url\ngxbus config explain guard_percent", false},
+	{"schema check", NULL, gx_cmd_schema_check, "[FILE]", 0, 0,
+	 "Check records against a schema, or the syntax of a document", "",
+	 "gxbus schema check --schema S.json records.jsonl\n"
+	 "gxbus schema check --syntax document.json",
+	 false},
+	{"record check-id", NULL, gx_cmd_record_check_id, "KIND VALUE...", 0, 0,
+	 "Check identifiers and codes of the GB standards", "",
+	 "gxbus record check-id region 450100", false},
+	{"explain", gx_cmd_explain, NULL, "GXnnnn", 1, 1,
+	 "Cause and remedy of an error", "",
+	 "gxbus explain GX4001\ngxbus explain link.gap", false},
+	{"completion", gx_cmd_completion, NULL, "bash", 1, 1,
+	 "Print a completion script", "",
+	 "gxbus completion bash > /usr/share/bash-completion/completions/gxbus",
+	 false},
+	{"version", gx_cmd_version, NULL, "", 0, 0,
+	 "Versions of this program and of the node", "", "gxbus version",
+	 false},
+	{"help", gx_cmd_help, NULL, "[COMMAND]", 0, 3, "Help on a command",
+	 "all", "gxbus help flow resume\ngxbus help --all", false},
+	/* What the completion script calls; no help names it. */
+	{"__complete", gx_cmd_complete, NULL, "", 0, GX_CLI_ARGS, NULL, "", "",
+	 false},
+};
+
+const struct gx_command *
+gx_command_at(size_t i)
+{
+	return i < sizeof commands / sizeof commands[0] ? &commands[i] : NULL;
+}
+
+/* How many words of argv are the command's, 0 if it is another. */
+static int
+count_words(const struct gx_command *cmd, int argc, char **argv)
+{
+	const char *p = cmd->words;
+	int n = 0;
+
+	for (;;) {
+		size_t len = strcspn(p, " ");
+
+		if (n >= argc || strlen(argv[n]) != len ||
+		    memcmp(p, argv[n], len) != 0) {
+			return 0;
+		}
+		n++;
+		if (p[len] == '\0') {
+			return n;
+		}
+		p += len + 1;
+	}
+}
+
+static const struct gx_command *
+find_nearest(const char *typed)
+{
+	const struct gx_command *cmd, *best = NULL;
+	int best_distance = 5;
+
+	for (size_t i = 0; (cmd = gx_command_at(i)) != NULL; i++) {
+		int d;
+
+		if (cmd->line == NULL) {
+			continue;
+		}
+		/* the beginning of a command is nearer than any typo */
+		d = strncmp(cmd->words, typed, strlen(typed)) == 0
+			    ? 0
+			    : gx_text_distance(cmd->words, typed);
+		if (d < best_distance) {
+			best_distance = d;
+			best = cmd;
+		}
+	}
+	return best;
+}
+
+static int
+refuse(const struct gx_cli *cli, int argc, char **argv)
+{
+	const struct gx_command *near;
+	char typed[64], why[160];
+
+	snprintf(typed, sizeof typed, "%.30s%s%.30s", argv[0],
+		 argc > 1 && argv[1][0] != '-' ? " " : "",
+		 argc > 1 && argv[1][0] != '-' ? argv[1] : "");
+	near = find_nearest(typed);
+	if (near == NULL) {
+		near = find_nearest(argv[0]);
+	}
+	if (near != NULL) {
+		snprintf(why, sizeof why, "the nearest command is: gxbus %s",
+			 near->words);
+	} else {
+		snprintf(why, sizeof why, "no command begins like this");
+	}
+	for (char *p = typed; *p != '\0'; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+			*p = '?';
+		}
+	}
+	return gx_cli_fail(cli, GX_X_USAGE, "cli.unknown_command", typed, why);
+}
+
+static int
+run(struct gx_cli *cli, int argc, char **argv)
+{
+	const struct gx_command *cmd;
+	int code, n = 0;
+
+	for (size_t i = 0; (cmd = gx_command_at(i)) != NULL; i++) {
+		n = count_words(cmd, argc, argv);
+		if (n > 0) {
+			break;
+		}
+	}
+	if (cmd == NULL) {
+		return refuse(cli, argc, argv);
+	}
+	cli->cmd = cmd;
+	if (cmd->raw != NULL) {
+		if (n < argc && (strcmp(argv[n], "--help") == 0 ||
+				 strcmp(argv[n], "-h") == 0)) {
+			gx_help_command(cmd);
+			return GX_X_OK;
+		}
+		return cmd->raw(argc - n + 1, argv + n - 1);
+	}
+	code = gx_opt_read(cli, argc - n, argv + n);
+	return code >= 0 ? code : cmd->run(cli);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct gx_cli cli = {.profile_name = "default"};
+	int code;
+
+	(void)setlocale(LC_CTYPE, "C.UTF-8");
+	if (argc < 2 || strcmp(argv[1], "--help") == 0 ||
+	    strcmp(argv[1], "-h") == 0) {
+		gx_help_all(false);
+		return argc < 2 ? GX_X_USAGE : GX_X_OK;
+	}
+	cli.arena = gx_arena_new(ARENA_MAX);
+	if (strcmp(argv[1], "--version") == 0) {
+		static char word[] = "version";
+
+		argv[1] = word;
+	}
+	code = run(&cli, argc - 1, argv + 1);
+	if (cli.token != NULL) {
+		gx_mem_wipe(cli.token, strlen(cli.token));
+	}
+	gx_mem_free(cli.token);
+	gx_mem_free(cli.peer_token);
+	gx_conf_free(&cli.profile);
+	gx_arena_free(&cli.arena);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		code = code ? code : GX_X_FAILED;
+	}
+	return code;
+}

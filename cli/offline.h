@@ -1,0 +1,12 @@
+/*
+ * Commands that need no node and read their own arguments: what is left of
+ * the command line after the two words; argv[0] is the noun and verb
+ * ("schema check").  They return the exit code.
+ */
+#ifndef GX_CLI_OFFLINE_H
+#define GX_CLI_OFFLINE_H
+
+int gx_cmd_schema_check(int argc, char **argv);
+int gx_cmd_record_check_id(int argc, char **argv);
+
+#endif
