@@ -1,0 +1,113 @@
+/*
+ * The HTTP API of a node.
+ *
+ * Every route is a row: method, path, who may call it, what it does, and what
+ * it answers.  /openapi.json is made from the rows; what has no row does not
+ * exist, and who is not named is refused.
+ */
+#ifndef GX_NODE_API_H
+#define GX_NODE_API_H
+
+#include "base/json.h"
+#include "node/node.h"
+#include "port/http.h"
+
+enum gx_role {
+	GX_ROLE_PUBLIC = 1,   /* anybody, also without credentials */
+	GX_ROLE_OPERATOR = 2, /* may command */
+	GX_ROLE_AUDITOR = 4,  /* may see */
+	GX_ROLE_NODE = 8      /* another node, by its certificate */
+};
+const char *gx_role_name(enum gx_role r);
+/* operator or auditor; false for any other word. */
+bool gx_role_parse(const char *word, enum gx_role *r);
+
+struct gx_api;
+/* Lends n.  The handle is given to gx_http_serve as its context. */
+struct gx_api *gx_api_new(struct gx_node *n);
+void gx_api_free(struct gx_api **api); /* after gx_http_stop */
+void gx_api_handle(void *api, const struct gx_http_request *r,
+		   struct gx_http_answer *a);
+
+/* Make a token and keep its hash.  out: the token's text and NUL. */
+#define GX_TOKEN_LEN 46
+enum gx_rc gx_api_token_make(struct gx_pg *pg, const char *name,
+			     const char *role, char out[GX_TOKEN_LEN + 1],
+			     struct gx_err *e) GX_MUSTCHECK;
+/* SM3 of a token in hex. */
+void gx_api_token_hash(const char *token, char out[65]);
+
+/* ---- for the files of this module ---- */
+
+#define GX_CALL_ARGS 2
+/* One request on its way. */
+struct gx_call {
+	struct gx_api *api;
+	const struct gx_node *n;
+	const struct gx_http_request *req;
+	struct gx_http_answer *out;
+	struct gx_jw w;		       /* onto out->body */
+	struct gx_pg *pg;	       /* only if the route wants it */
+	struct gx_arena *arena;	       /* body and small texts */
+	const struct gx_json *body;    /* NULL if there is none */
+	const char *arg[GX_CALL_ARGS]; /* what {..} of the path took */
+	enum gx_role role;
+	char caller[64]; /* name of token or node, "" for public */
+};
+
+typedef enum gx_rc (*gx_route_f)(struct gx_call *c, struct gx_err *e);
+struct gx_route {
+	const char *method, *path; /* {x}: one segment; {x*}: the rest */
+	unsigned who;		   /* gx_role bits */
+	bool wants_db;
+	gx_route_f run;
+	const char *summary;
+	const char *answer; /* what 200 holds */
+};
+/* Rows of all files; NULL past the end. */
+const struct gx_route *gx_api_route(size_t i);
+/* Does path fit pattern?  Copies what {..} took into the arena. */
+bool gx_api_match(const char *pattern, const char *path, struct gx_arena *a,
+		  const char *arg[GX_CALL_ARGS]);
+
+/* Answers an error as RFC 9457; any body so far is dropped. */
+void gx_api_problem(struct gx_call *c, int status, const struct gx_err *e);
+/* "2026-..+08:00" of now in SQL, for timestamps as the API shows them. */
+#define GX_SQL_TIME(col)                                                       \
+	"to_char(" col " AT TIME ZONE 'Asia/Shanghai', "                       \
+	"'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"+08:00\"')"
+/* Query parameter limit (default 50, 1..1000) and cursor. */
+int gx_api_limit(const struct gx_call *c);
+/* Open and close {"v":1,"items":[ .. ],"next":..}. */
+void gx_api_list_begin(struct gx_call *c);
+void gx_api_list_end(struct gx_call *c, const char *next);
+/* One result column by name: s text, i integer, b boolean, j JSON; '?' in
+ * front: null if empty.  fmt "si.." has one letter per column. */
+void gx_api_row(struct gx_jw *w, const struct gx_rows *rows, int row,
+		const char *fmt);
+
+enum gx_rc gx_api_openapi(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_livez(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_readyz(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_metrics(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_status(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_version(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_doctor(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_nodes(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_resources(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_flows(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_flow(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_flow_pause(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_flow_resume(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_flow_restart(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_streams(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_stream(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_quarantine(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_quarantine_one(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_reconcile(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_tail(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_tokens(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_token_create(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_token_revoke(struct gx_call *c, struct gx_err *e);
+
+#endif

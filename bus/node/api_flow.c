@@ -1,0 +1,411 @@
+/*
+ * API: flows, streams, quarantine and tokens.
+ *
+ * All of these are rows of the node's database, read and answered as they
+ * stand at that moment; nothing is cached.  A command changes one row of
+ * gx_flow in one statement, and the daemon that runs the flow obeys it within
+ * a second (control.c); the answer is the flow as it stands then, with the
+ * wish beside the state, so a caller sees whether it was obeyed already.
+ *
+ * Lists of streams and flows are short and come whole.  The quarantine may be
+ * long: it is paged by row id, newest first.  Its list shows no content of a
+ * record; only the one-row form does, to those who may see it.
+ *
+ * Sort order and column names are part of the API.
+ */
+#include "node/api.h"
+
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static enum gx_rc
+not_found(struct gx_err *e, const char *what)
+{
+	return GX_ERR(e, GX_REJECT, "api.not_found", "there is no such %s",
+		      what);
+}
+
+/* ---- flows ---- */
+
+#define FLOW_SQL                                                               \
+	"SELECT flow AS id, status->>'kind' AS kind, wish, "                   \
+	"CASE WHEN seen_at < now() - interval '15 s' THEN 'away' "             \
+	"ELSE state END AS state, code, detail, "                              \
+	"status->>'since' AS since, " GX_SQL_TIME(                             \
+		"seen_at") " AS seen_at, process, restarts"
+
+static void
+put_flow(struct gx_call *c, const struct gx_rows *rows, int i, bool with_detail)
+{
+	const char *code = gx_rows_str(rows, i, 4);
+
+	gx_jw_begin(&c->w, '{');
+	gx_api_row(&c->w, rows, i, "ssss?s?s?sssi");
+	if (code[0] != '\0') {
+		char number[16];
+
+		snprintf(number, sizeof number, "GX%d", gx_error_number(code));
+		gx_jw_kv_str(&c->w, "number", number);
+	}
+	if (with_detail) {
+		gx_jw_name(&c->w, "status");
+		if (gx_rows_null(rows, i, 10)) {
+			gx_jw_null(&c->w);
+		} else {
+			gx_jw_raw(&c->w, gx_rows_slice(rows, i, 10));
+		}
+	}
+	gx_jw_end(&c->w, '}');
+}
+
+enum gx_rc
+gx_api_flows(struct gx_call *c, struct gx_err *e)
+{
+	const struct gx_rows *rows;
+	enum gx_rc rc =
+		gx_pg_query(c->pg, FLOW_SQL " FROM gx_flow ORDER BY flow", 0,
+			    NULL, &rows, e);
+
+	if (rc != GX_OK) {
+		return rc;
+	}
+	gx_api_list_begin(c);
+	for (int i = 0; i < gx_rows_n(rows); i++) {
+		put_flow(c, rows, i, false);
+	}
+	gx_api_list_end(c, NULL);
+	return GX_OK;
+}
+
+enum gx_rc
+gx_api_flow(struct gx_call *c, struct gx_err *e)
+{
+	const struct gx_rows *rows;
+	enum gx_rc rc = gx_pg_query(c->pg,
+				    FLOW_SQL ", status->'detail' FROM gx_flow "
+					     "WHERE flow = $1",
+				    1, c->arg, &rows, e);
+
+	if (rc != GX_OK) {
+		return rc;
+	}
+	if (gx_rows_n(rows) == 0) {
+		return not_found(e, "flow; gxbus flow list names all");
+	}
+	put_flow(c, rows, 0, true);
+	return GX_OK;
+}
+
+static enum gx_rc
+command(struct gx_call *c, const char *sql, struct gx_err *e)
+{
+	enum gx_rc rc = gx_pg_query(c->pg, sql, 1, c->arg, NULL, e);
+
+	if (rc == GX_OK && gx_pg_n_changed(c->pg) == 0) {
+		return not_found(e, "flow; gxbus flow list names all");
+	}
+	return rc == GX_OK ? gx_api_flow(c, e) : rc;
+}
+
+enum gx_rc
+gx_api_flow_pause(struct gx_call *c, struct gx_err *e)
+{
+	return command(c, "UPDATE gx_flow SET wish = 'pause' WHERE flow = $1",
+		       e);
+}
+
+enum gx_rc
+gx_api_flow_resume(struct gx_call *c, struct gx_err *e)
+{
+	bool accept = c->body && gx_json_bool(c->body, "accept", false);
+
+	return command(c,
+		       accept ? "UPDATE gx_flow SET wish = 'run', "
+				"accept = true WHERE flow = $1"
+			      : "UPDATE gx_flow SET wish = 'run' "
+				"WHERE flow = $1",
+		       e);
+}
+
+enum gx_rc
+gx_api_flow_restart(struct gx_call *c, struct gx_err *e)
+{
+	return command(c,
+		       "UPDATE gx_flow SET restarts = restarts + 1 "
+		       "WHERE flow = $1",
+		       e);
+}
+
+/* ---- streams ---- */
+
+#define STREAM_SQL                                                             \
+	"SELECT stream, topic, partition, is_own, epoch, writer, next_seq, "   \
+	"head, reading_at IS NOT NULL AS is_reading, "                         \
+	"CASE WHEN stopped_at IS NULL THEN 'running' ELSE 'stopped' END "      \
+	"AS state, stopped_at, why AS code, why_text AS detail, " GX_SQL_TIME( \
+		"moved_at") " AS moved_at FROM gx_stream"
+#define STREAM_FMT "ssibisisbsi?s?ss"
+
+enum gx_rc
+gx_api_streams(struct gx_call *c, struct gx_err *e)
+{
+	const char *p[] = {gx_http_query(c->req, "since")};
+	const struct gx_rows *rows;
+	enum gx_rc rc = gx_pg_query(
+		c->pg,
+		STREAM_SQL " WHERE $1::timestamptz IS NULL "
+			   "OR moved_at > $1::timestamptz ORDER BY stream",
+		1, p, &rows, e);
+
+	if (rc != GX_OK) {
+		return rc;
+	}
+	gx_api_list_begin(c);
+	for (int i = 0; i < gx_rows_n(rows); i++) {
+		gx_jw_begin(&c->w, '{');
+		gx_api_row(&c->w, rows, i, STREAM_FMT);
+		gx_jw_end(&c->w, '}');
+	}
+	gx_api_list_end(c, NULL);
+	return GX_OK;
+}
+
+enum gx_rc
+gx_api_stream(struct gx_call *c, struct gx_err *e)
+{
+	const struct gx_rows *rows;
+	char name[300];
+	const char *p = name;
+	enum gx_rc rc;
+
+	snprintf(name, sizeof name, "%s%s", c->arg[0][0] == '/' ? "" : "/",
+		 c->arg[0]);
+	rc = gx_pg_query(c->pg, STREAM_SQL " WHERE stream = $1", 1, &p, &rows,
+			 e);
+	if (rc != GX_OK) {
+		return rc;
+	}
+	if (gx_rows_n(rows) == 0) {
+		return not_found(e, "stream; gxbus stream list names all");
+	}
+	gx_jw_begin(&c->w, '{');
+	gx_api_row(&c->w, rows, 0, STREAM_FMT);
+	gx_jw_end(&c->w, '}');
+	return GX_OK;
+}
+
+/* ---- quarantine ---- */
+
+#define ASIDE_SQL                                                              \
+	"SELECT id, side, stream, seq, state, n_seen, " GX_SQL_TIME(           \
+		"first_seen") " AS first_seen, " GX_SQL_TIME("last_seen") " A" \
+									  "S " \
+									  "la" \
+									  "st" \
+									  "_s" \
+									  "ee" \
+									  "n," \
+									  " r" \
+									  "ea" \
+									  "so" \
+									  "ns"
+
+enum gx_rc
+gx_api_quarantine(struct gx_call *c, struct gx_err *e)
+{
+	char limit[16], next[24] = "";
+	const char *p[] = {gx_http_query(c->req, "cursor"), limit,
+			   gx_http_query(c->req, "stream"),
+			   gx_http_query(c->req, "rule")};
+	uint64_t id;
+	const struct gx_rows *rows;
+	int n, max = gx_api_limit(c);
+	enum gx_rc rc;
+
+	if (p[0] != NULL && !gx_parse_u64(p[0], strlen(p[0]), INT64_MAX, &id)) {
+		return GX_ERR(e, GX_REJECT, "api.bad_request",
+			      "cursor is not one that this list gave");
+	}
+	snprintf(limit, sizeof limit, "%d", max + 1);
+	rc = gx_pg_query(c->pg,
+			 ASIDE_SQL
+			 " FROM gx_quarantine "
+			 "WHERE ($1::bigint IS NULL OR id < $1::bigint) "
+			 "AND ($3::text IS NULL OR stream = $3) "
+			 "AND ($4::text IS NULL OR reasons @> "
+			 "jsonb_build_array(jsonb_build_object('keyword', "
+			 "$4::text))) ORDER BY id DESC LIMIT $2::integer",
+			 4, p, &rows, e);
+	if (rc != GX_OK) {
+		return rc;
+	}
+	n = gx_rows_n(rows) > max ? max : gx_rows_n(rows);
+	gx_api_list_begin(c);
+	for (int i = 0; i < n; i++) {
+		gx_jw_begin(&c->w, '{');
+		gx_api_row(&c->w, rows, i, "issisissj");
+		gx_jw_end(&c->w, '}');
+	}
+	if (gx_rows_n(rows) > max) {
+		snprintf(next, sizeof next, "%s", gx_rows_str(rows, n - 1, 0));
+	}
+	gx_api_list_end(c, next[0] ? next : NULL);
+	return GX_OK;
+}
+
+enum gx_rc
+gx_api_quarantine_one(struct gx_call *c, struct gx_err *e)
+{
+	const struct gx_rows *rows;
+	struct gx_buf original;
+	uint64_t id;
+	enum gx_rc rc;
+
+	if (!gx_parse_u64(c->arg[0], strlen(c->arg[0]), INT64_MAX, &id)) {
+		return not_found(e, "row; gxbus quarantine list names all");
+	}
+	rc = gx_pg_query(c->pg,
+			 ASIDE_SQL ", key, pos, is_released, original "
+				   "FROM gx_quarantine WHERE id = $1::bigint",
+			 1, c->arg, &rows, e);
+	if (rc != GX_OK) {
+		return rc;
+	}
+	if (gx_rows_n(rows) == 0) {
+		return not_found(e, "row; gxbus quarantine list names all");
+	}
+	gx_buf_init(&original, 8u << 20);
+	gx_jw_begin(&c->w, '{');
+	gx_api_row(&c->w, rows, 0, "issisissj?j?sb");
+	if (gx_rows_bytea(rows, 0, 12, &original)) {
+		gx_jw_name(&c->w, "original");
+		gx_jw_str(&c->w, gx_buf_view(&original));
+	}
+	gx_jw_end(&c->w, '}');
+	gx_buf_free(&original);
+	return GX_OK;
+}
+
+/* ---- tokens ---- */
+
+enum gx_rc
+gx_api_token_make(struct gx_pg *pg, const char *name, const char *role,
+		  char out[GX_TOKEN_LEN + 1], struct gx_err *e)
+{
+	unsigned char bytes[20];
+	char hash[65];
+	const char *p[] = {name, role, hash};
+	enum gx_role r;
+	enum gx_rc rc;
+
+	if (!gx_role_parse(role, &r)) {
+		return GX_ERR(e, GX_REJECT, "api.bad_request",
+			      "role: write operator or auditor");
+	}
+	if (name[0] == '\0' || strlen(name) > 60 ||
+	    !gx_text_printable(name, strlen(name))) {
+		return GX_ERR(e, GX_REJECT, "api.bad_request",
+			      "name: 1 to 60 printable characters");
+	}
+	if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) {
+		return GX_ERR(e, GX_AGAIN, "api.unavailable",
+			      "the system gives no random bytes");
+	}
+	memcpy(out, "gxbus_", 6);
+	gx_hex(bytes, sizeof bytes, out + 6);
+	gx_mem_wipe(bytes, sizeof bytes);
+	gx_api_token_hash(out, hash);
+	rc = gx_pg_query(pg,
+			 "INSERT INTO gx_token (name, role, hash) "
+			 "VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
+			 3, p, NULL, e);
+	if (rc == GX_OK && gx_pg_n_changed(pg) == 0) {
+		rc = GX_ERR(e, GX_REJECT, "api.conflict",
+			    "a token of this name exists: revoke it first, or "
+			    "choose another name");
+	}
+	if (rc != GX_OK) {
+		gx_mem_wipe(out, GX_TOKEN_LEN);
+	}
+	return rc;
+}
+
+enum gx_rc
+gx_api_tokens(struct gx_call *c, struct gx_err *e)
+{
+	const struct gx_rows *rows;
+	enum gx_rc rc = gx_pg_query(
+		c->pg,
+		"SELECT name, role, " GX_SQL_TIME(
+			"created_at") " AS created_at, " GX_SQL_TIME("expires_"
+								     "at") " AS"
+									   " ex"
+									   "pir"
+									   "es_"
+									   "at "
+									   "FRO"
+									   "M "
+									   "gx_"
+									   "tok"
+									   "en "
+									   "ORD"
+									   "ER "
+									   "BY "
+									   "nam"
+									   "e",
+		0, NULL, &rows, e);
+
+	if (rc != GX_OK) {
+		return rc;
+	}
+	gx_api_list_begin(c);
+	for (int i = 0; i < gx_rows_n(rows); i++) {
+		gx_jw_begin(&c->w, '{');
+		gx_api_row(&c->w, rows, i, "ssss");
+		gx_jw_end(&c->w, '}');
+	}
+	gx_api_list_end(c, NULL);
+	return GX_OK;
+}
+
+enum gx_rc
+gx_api_token_create(struct gx_call *c, struct gx_err *e)
+{
+	const char *name = c->body ? gx_json_str(c->body, "name", "") : "";
+	const char *role = c->body ? gx_json_str(c->body, "role", "") : "";
+	char token[GX_TOKEN_LEN + 1];
+	enum gx_rc rc = gx_api_token_make(c->pg, name, role, token, e);
+
+	if (rc != GX_OK) {
+		return rc;
+	}
+	c->out->status = 201;
+	gx_jw_begin(&c->w, '{');
+	gx_jw_kv_str(&c->w, "name", name);
+	gx_jw_kv_str(&c->w, "role", role);
+	gx_jw_kv_str(&c->w, "token", token);
+	gx_jw_end(&c->w, '}');
+	gx_mem_wipe(token, sizeof token);
+	return GX_OK;
+}
+
+enum gx_rc
+gx_api_token_revoke(struct gx_call *c, struct gx_err *e)
+{
+	enum gx_rc rc =
+		gx_pg_query(c->pg, "DELETE FROM gx_token WHERE name = $1", 1,
+			    c->arg, NULL, e);
+
+	if (rc == GX_OK && gx_pg_n_changed(c->pg) == 0) {
+		return not_found(e, "token; gxbus token list names all");
+	}
+	if (rc == GX_OK) {
+		gx_jw_begin(&c->w, '{');
+		gx_jw_kv_str(&c->w, "revoked", c->arg[0]);
+		gx_jw_end(&c->w, '}');
+	}
+	return rc;
+}

@@ -1,0 +1,161 @@
+/*
+ * Control: what operators wish, and what the flows of this process say.
+ *
+ * A node's flows may be spread over several daemons, and only one of them
+ * answers HTTP.  So a wish is a row of gx_flow, written by whoever answers the
+ * API, and obeyed by the daemon that runs the flow, a few times a second.  The
+ * same rows carry each flow's state back, so that any process of the node can
+ * tell of all.
+ *
+ * A wish survives a restart: a paused flow stays paused.  An order to restart
+ * is a counter, so that two orders are two, and one that stood there before we
+ * came is none.  An acceptance is taken once: the row is cleared in the same
+ * statement that reads it.
+ *
+ * If the database is away, flows go on as last told.  If we die between taking
+ * an acceptance and handing it on, the operator has to say it again: the guard
+ * errs on the side of waiting.
+ */
+#include "node/node.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metric.h"
+
+#include <string.h>
+
+#define STATUS_MAX (300u << 10)
+
+enum gx_rc
+gx_control_begin(struct gx_node *n, struct gx_err *e)
+{
+	enum gx_rc rc = GX_OK;
+
+	for (size_t i = 0; rc == GX_OK && i < n->n_flows; i++) {
+		struct gx_node_flow *f = &n->flows[i];
+		const char *p[] = {f->name, n->process};
+		const struct gx_rows *rows;
+
+		rc = gx_pg_query(n->pg,
+				 "INSERT INTO gx_flow (flow, process) "
+				 "VALUES ($1, $2) ON CONFLICT (flow) DO UPDATE "
+				 "SET process = excluded.process "
+				 "RETURNING restarts",
+				 2, p, &rows, e);
+		if (rc == GX_OK) {
+			f->restarts = gx_rows_int(rows, 0, 0);
+		}
+	}
+	return rc;
+}
+
+/* Wishes of one flow, and the acceptance taken out of the row. */
+static enum gx_rc
+obey(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
+{
+	const struct gx_rows *rows;
+	bool wants_pause, accept;
+	int64_t restarts;
+	enum gx_rc rc = gx_pg_query(
+		n->pg,
+		"SELECT wish, accept, restarts FROM gx_flow WHERE flow = $1", 1,
+		&f->name, &rows, e);
+
+	if (rc != GX_OK || gx_rows_n(rows) == 0) {
+		return rc;
+	}
+	wants_pause = strcmp(gx_rows_str(rows, 0, 0), "pause") == 0;
+	accept = gx_rows_bool(rows, 0, 1);
+	restarts = gx_rows_int(rows, 0, 2);
+	if (accept) {
+		rc = gx_pg_query(n->pg,
+				 "UPDATE gx_flow SET accept = false "
+				 "WHERE flow = $1",
+				 1, &f->name, NULL, e);
+		if (rc != GX_OK) {
+			return rc;
+		}
+	}
+	if (wants_pause && !f->is_paused) {
+		gx_worker_pause(f->worker);
+	} else if (!wants_pause && (f->is_paused || accept)) {
+		gx_worker_resume(f->worker, accept);
+	}
+	f->is_paused = wants_pause;
+	if (restarts > f->restarts) {
+		gx_worker_restart(f->worker);
+	}
+	f->restarts = restarts;
+	return GX_OK;
+}
+
+static void
+note_metrics(const struct gx_node_flow *f, const struct gx_worker_view *v)
+{
+	const char *label[] = {f->name, NULL};
+
+	gx_metric_set(gx_metric(GX_M_FLOW_STATE, label), (double)v->phase);
+}
+
+static enum gx_rc
+tell(struct gx_node *n, const struct gx_node_flow *f, struct gx_err *e)
+{
+	struct gx_worker_view v;
+	char since[GX_TIME_LEN + 1];
+	struct gx_buf b;
+	struct gx_jw w;
+	enum gx_rc rc;
+
+	gx_worker_view(f->worker, &v);
+	note_metrics(f, &v);
+	gx_time_format(v.since_ms, since);
+	gx_buf_init(&b, STATUS_MAX);
+	gx_jw_init(&w, &b);
+	gx_jw_begin(&w, '{');
+	gx_jw_kv_str(&w, "kind", gx_worker_kind(f->worker));
+	gx_jw_kv_str(&w, "since", since);
+	gx_jw_name(&w, "detail");
+	gx_jw_raw(&w, gx_slice_str(v.status));
+	gx_jw_end(&w, '}');
+	const char *p[] = {
+		f->name, gx_worker_phase_name(v.phase),	   v.code,
+		v.text,	 b.failed ? "{}" : gx_buf_str(&b), n->process};
+	rc = gx_pg_query(n->pg,
+			 "UPDATE gx_flow SET state = $2, code = $3, "
+			 "detail = $4, status = $5::jsonb, process = $6, "
+			 "seen_at = now() WHERE flow = $1",
+			 6, p, NULL, e);
+	gx_buf_free(&b);
+	gx_mem_free(v.status);
+	return rc;
+}
+
+enum gx_rc
+gx_control_tick(struct gx_node *n, struct gx_err *e)
+{
+	enum gx_rc rc = GX_OK;
+
+	if (n->pg != NULL && !gx_pg_alive(n->pg)) {
+		gx_pg_close(&n->pg);
+	}
+	if (n->pg == NULL) {
+		rc = gx_pg_open(n->conninfo, "gxbusd", false, &n->pg, e);
+	}
+	for (size_t i = 0; rc == GX_OK && i < n->n_flows; i++) {
+		struct gx_node_flow *f = &n->flows[i];
+
+		if (f->worker == NULL) {
+			continue;
+		}
+		rc = obey(n, f, e);
+		if (rc == GX_OK) {
+			rc = tell(n, f, e);
+		}
+	}
+	if (rc == GX_OK) {
+		atomic_fetch_or(&n->ready, GX_DEP_DATABASE);
+	} else {
+		atomic_fetch_and(&n->ready, ~(unsigned)GX_DEP_DATABASE);
+	}
+	return rc;
+}

@@ -1,0 +1,290 @@
+/*
+ * Node: identity, keys and declarations of one daemon.
+ *
+ * Everything here is read once, at start, and never changes while the daemon
+ * runs: a changed declaration or trust folder wants a restart.  The keys of
+ * the trust folder are read here only to see that they can be read; each
+ * worker loads its own ring, because a key belongs to one thread at a time.
+ *
+ * A declaration that cannot be read refuses the start: a node that silently
+ * lacked a resource would let its streams wait for ever.  Two files that
+ * declare the same resource are refused too.
+ *
+ * Nothing is written.  If we die on any line there is nothing to clean up.
+ */
+#include "node/node.h"
+
+#include "base/text.h"
+#include "flow/store_pg.h"
+#include "trust/seal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEPTH_MAX 4
+#define PROPS_MAX 64
+
+static enum gx_rc
+add_resource(struct gx_node *n, const char *path, struct gx_err *e)
+{
+	struct gx_node_resource *slot = &n->resources[n->n_resources];
+	unsigned char sum[GX_SM3];
+	char hex[2 * GX_SM3 + 1];
+	enum gx_rc rc;
+
+	if (n->n_resources == GX_NODE_RESOURCES) {
+		return GX_ERR(e, GX_REJECT, "node.resources",
+			      "more than %d declarations of resources",
+			      GX_NODE_RESOURCES);
+	}
+	rc = gx_resource_load(path, &slot->r, e);
+	if (rc != GX_OK) {
+		gx_err_note(e, "%s", path);
+		return rc;
+	}
+	n->n_resources++;
+	for (size_t i = 0; i + 1 < n->n_resources; i++) {
+		if (strcmp(n->resources[i].r->name, slot->r->name) == 0) {
+			return GX_ERR(e, GX_REJECT, "node.resources",
+				      "%s is declared twice, the second time "
+				      "in %s: keep one",
+				      slot->r->name, path);
+		}
+	}
+	gx_sm3(slot->r->text.p, slot->r->text.n, sum);
+	gx_hex(sum, sizeof sum, hex);
+	snprintf(slot->id, sizeof slot->id, "%s@%d:%s", slot->r->name,
+		 slot->r->version, hex);
+	return GX_OK;
+}
+
+static enum gx_rc
+load_folder(struct gx_node *n, const char *dir, int depth, struct gx_err *e)
+{
+	struct dirent **list = NULL;
+	int n_list = scandir(dir, &list, NULL, alphasort);
+	enum gx_rc rc = GX_OK;
+
+	if (n_list < 0) {
+		return GX_ERR(e, GX_REJECT, "node.resources",
+			      "[node] resources: cannot read folder %s: %s",
+			      dir, strerror(errno));
+	}
+	for (int i = 0; i < n_list; i++) {
+		const char *name = list[i]->d_name;
+		size_t len = strlen(name);
+		char path[1024];
+		struct stat st;
+
+		if (rc == GX_OK && name[0] != '.' &&
+		    snprintf(path, sizeof path, "%s/%s", dir, name) <
+			    (int)sizeof path &&
+		    stat(path, &st) == 0) {
+			if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX) {
+				rc = load_folder(n, path, depth + 1, e);
+			} else if (S_ISREG(st.st_mode) && len > 5 &&
+				   strcmp(name + len - 5, ".json") == 0) {
+				rc = add_resource(n, path, e);
+			}
+		}
+		gx_mem_free(list[i]);
+	}
+	gx_mem_free(list);
+	return rc;
+}
+
+/* The password never stands in our configuration, only libpq's file of it. */
+static char *
+make_conninfo(const struct gx_conf *c)
+{
+	const char *passfile =
+		gx_conf_str(c, "node", NULL, "database_passfile");
+	struct gx_buf b;
+	char *s;
+
+	gx_buf_init(&b, 8192);
+	(void)gx_buf_puts(&b, gx_conf_str(c, "node", NULL, "database"));
+	if (passfile[0] != '\0') {
+		(void)gx_buf_puts(&b, " passfile='");
+		for (const char *p = passfile; *p != '\0'; p++) {
+			if (*p == '\'' || *p == '\\') {
+				(void)gx_buf_putc(&b, '\\');
+			}
+			(void)gx_buf_putc(&b, *p);
+		}
+		(void)gx_buf_putc(&b, '\'');
+	}
+	s = gx_mem_strdup(gx_buf_str(&b));
+	gx_buf_free(&b);
+	return s;
+}
+
+static enum gx_rc
+load_keys(const struct gx_node *n, struct gx_err *e)
+{
+	const char *dir = gx_conf_str(n->conf, "node", NULL, "trust");
+	struct gx_keyring *ring = NULL;
+	struct gx_key *key = NULL;
+	enum gx_rc rc = gx_keyring_load(dir, &ring, e);
+
+	gx_keyring_free(&ring);
+	for (size_t i = 0; rc == GX_OK && i < n->n_flows; i++) {
+		if (n->flows[i].kind == GX_NODE_SOURCE) {
+			rc = gx_key_load_private(
+				gx_conf_str(n->conf, "node", NULL, "key"), &key,
+				e);
+			gx_key_free(&key);
+		}
+	}
+	return rc;
+}
+
+static void
+name_flows(struct gx_node *n)
+{
+	const char *name;
+	unsigned wants = GX_DEP_DATABASE | GX_DEP_KAFKA | GX_DEP_FLOWS;
+
+	for (size_t i = 0;
+	     i < GX_NODE_FLOWS &&
+	     (name = gx_conf_word(n->conf, "node", NULL, "flows", i)) != NULL;
+	     i++) {
+		struct gx_node_flow *f = &n->flows[n->n_flows++];
+
+		f->name = name;
+		f->restarts = -1;
+		(void)gx_node_kind_parse(
+			gx_conf_str(n->conf, "flow", name, "kind"), &f->kind);
+		if (f->kind == GX_NODE_LINK_UP) {
+			wants |= GX_DEP_PARENT;
+		}
+	}
+	atomic_store(&n->wants, wants);
+}
+
+enum gx_rc
+gx_node_new(const struct gx_conf *conf, struct gx_node **out, struct gx_err *e)
+{
+	struct gx_node *n = gx_mem_new(sizeof *n);
+	char host[48] = "localhost";
+	enum gx_rc rc;
+
+	n->conf = conf;
+	n->id = gx_conf_str(conf, "node", NULL, "id");
+	snprintf(n->topic, sizeof n->topic, "gx.batch.%s", n->id);
+	(void)gethostname(host, sizeof host - 1);
+	snprintf(n->process, sizeof n->process, "%s:%d", host, (int)getpid());
+	n->conninfo = make_conninfo(conf);
+	n->n_partitions =
+		(int)gx_conf_int(conf, "node", NULL, "topic_partitions");
+	name_flows(n);
+	rc = load_folder(n, gx_conf_str(conf, "node", NULL, "resources"), 0, e);
+	if (rc == GX_OK) {
+		rc = load_keys(n, e);
+	}
+	if (rc != GX_OK) {
+		gx_node_free(&n);
+		return rc;
+	}
+	*out = n;
+	return GX_OK;
+}
+
+static void
+free_flow(struct gx_node_flow *f)
+{
+	if (f->src != NULL) {
+		f->src->ops->free(&f->src);
+	}
+	gx_store_pg_free(&f->store);
+	gx_sealer_free(&f->sealer);
+	gx_key_free(&f->key);
+	gx_verifier_free(&f->verifier);
+	gx_keyring_free(&f->keyring);
+	gx_kafka_free(&f->log);
+	gx_kafka_free(&f->parent_log);
+}
+
+void
+gx_node_free(struct gx_node **np)
+{
+	struct gx_node *n = *np;
+
+	if (n == NULL) {
+		return;
+	}
+	*np = NULL;
+	for (size_t i = 0; i < n->n_flows; i++) {
+		free_flow(&n->flows[i]);
+	}
+	gx_pg_close(&n->pg);
+	for (size_t i = 0; i < n->n_resources; i++) {
+		gx_resource_free(&n->resources[i].r);
+	}
+	gx_mem_free(n->conninfo);
+	gx_mem_free(n);
+}
+
+const struct gx_node_resource *
+gx_node_resource(const struct gx_node *n, const char *name)
+{
+	for (size_t i = 0; i < n->n_resources; i++) {
+		if (strcmp(n->resources[i].r->name, name) == 0) {
+			return &n->resources[i];
+		}
+	}
+	return NULL;
+}
+
+enum gx_rc
+gx_node_kafka(const struct gx_node *n, bool is_parent, struct gx_log **out,
+	      struct gx_err *e)
+{
+	const char *section = is_parent ? "parent" : "kafka";
+	const char *props[2 * PROPS_MAX + 1] = {0};
+	char client[80];
+	struct gx_kafka_conf conf = {
+		.bootstrap = gx_conf_str(n->conf, section, NULL,
+					 is_parent ? "kafka" : "bootstrap"),
+		.client_id = client,
+		.props = props,
+	};
+
+	snprintf(client, sizeof client, "gxbusd-%s", n->id);
+	for (size_t i = 0;
+	     i < PROPS_MAX && gx_conf_pair(n->conf, section, NULL, "kafka.*", i,
+					   &props[2 * i], &props[2 * i + 1]);
+	     i++) {
+	}
+	return gx_kafka_new(&conf, out, e);
+}
+
+enum gx_rc
+gx_node_store(const struct gx_node *n, const char *flow, struct gx_store **out,
+	      struct gx_err *e)
+{
+	const struct gx_resource *list[GX_NODE_RESOURCES + 1] = {0};
+	struct gx_store_pg_conf conf = {
+		.conninfo = n->conninfo,
+		.resources = list,
+		.n_resources = n->n_resources,
+	};
+
+	for (size_t i = 0; i < n->n_resources; i++) {
+		list[i] = n->resources[i].r;
+	}
+	if (flow != NULL) {
+		conf.flow = flow;
+		conf.guard_percent = (int)gx_conf_int(n->conf, "flow", flow,
+						      "guard_percent");
+		conf.guard_floor = (uint64_t)gx_conf_int(n->conf, "flow", flow,
+							 "guard_floor");
+		conf.quarantine_max_rows = (uint64_t)gx_conf_int(
+			n->conf, "flow", flow, "quarantine_max_rows");
+	}
+	return gx_store_pg_new(&conf, out, e);
+}
