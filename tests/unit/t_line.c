@@ -1,4 +1,8 @@
-/* Line codec: what is written is read back, every other form is refused. */
+/*
+ * Line codec.  What is written is read back byte for byte; a cut or any other
+ * spelling of the same record is refused.  Only the inside of d is not this
+ * parser's: a cut there may pass here and is caught by the schema.
+ */
 #include "record/line.h"
 
 #include <setjmp.h>
