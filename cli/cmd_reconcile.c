@@ -233,9 +233,9 @@ static int
 finish(struct sides *s, bool is_equal)
 {
 	static const struct gx_column columns[] = {
+		{"key", "KEY", false},
 		{"difference", "DIFFERENCE", false},
 		{"origin", "ORIGIN", false},
-		{"key", "KEY", false},
 		{NULL, NULL, false}};
 	const struct gx_json *doc;
 	struct gx_err e = {0};

@@ -147,7 +147,7 @@ static const struct gx_command *
 find_nearest(const char *typed)
 {
 	const struct gx_command *cmd, *best = NULL;
-	int best_distance = 5;
+	int best_distance = 4;
 
 	for (size_t i = 0; (cmd = gx_command_at(i)) != NULL; i++) {
 		int d;
