@@ -7,6 +7,8 @@
 
 #include "base/json.h"
 
+#define GX_CLI_VERSION "0.1.0"
+
 enum gx_exit {
 	GX_X_OK = 0,
 	GX_X_FAILED = 1,

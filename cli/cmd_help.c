@@ -15,7 +15,6 @@
  */
 #include "base/conf.h"
 #include "cli/cmd.h"
-#include "cli/version.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -15,6 +15,7 @@
  */
 #include "node/api.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 
 #include <stdlib.h>
@@ -154,11 +155,18 @@ gx_api_streams(struct gx_call *c, struct gx_err *e)
 {
 	const char *p[] = {gx_http_query(c->req, "since")};
 	const struct gx_rows *rows;
-	enum gx_rc rc = gx_pg_query(
-		c->pg,
-		STREAM_SQL " WHERE $1::timestamptz IS NULL "
-			   "OR moved_at > $1::timestamptz ORDER BY stream",
-		1, p, &rows, e);
+	int64_t ms;
+	enum gx_rc rc;
+
+	if (p[0] != NULL && !gx_time_parse(p[0], strlen(p[0]), &ms)) {
+		return GX_ERR(e, GX_REJECT, "api.bad_request",
+			      "since: a time as in moved_at of this list");
+	}
+	rc = gx_pg_query(c->pg,
+			 STREAM_SQL
+			 " WHERE $1::timestamptz IS NULL "
+			 "OR moved_at > $1::timestamptz ORDER BY stream",
+			 1, p, &rows, e);
 
 	if (rc != GX_OK) {
 		return rc;

@@ -20,7 +20,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
-#include "node/version.h"
 
 #include <string.h>
 

@@ -23,7 +23,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/api.h"
-#include "node/version.h"
 
 #include <getopt.h>
 #include <signal.h>

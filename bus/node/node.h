@@ -16,6 +16,7 @@
 
 #include <stdatomic.h>
 
+#define GX_VERSION "0.1.0"
 #define GX_NODE_FLOWS 32
 #define GX_NODE_RESOURCES 256
 
