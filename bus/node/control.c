@@ -9,8 +9,9 @@
  *
  * A wish survives a restart: a paused flow stays paused.  An order to restart
  * is a counter, so that two orders are two, and one that stood there before we
- * came is none.  An acceptance is taken once: the row is cleared in the same
- * statement that reads it.
+ * came is none.  An acceptance is taken once, by the daemon that lives: one
+ * that stood there when we start is dropped, because nobody knows any more
+ * which change it was meant for.
  *
  * If the database is away, flows go on as last told.  If we die between taking
  * an acceptance and handing it on, the operator has to say it again: the guard
@@ -39,11 +40,14 @@ gx_control_begin(struct gx_node *n, struct gx_err *e)
 		rc = gx_pg_query(n->pg,
 				 "INSERT INTO gx_flow (flow, process) "
 				 "VALUES ($1, $2) ON CONFLICT (flow) DO UPDATE "
-				 "SET process = excluded.process "
-				 "RETURNING restarts",
+				 "SET process = excluded.process, "
+				 "accept = false "
+				 "RETURNING restarts, wish",
 				 2, p, &rows, e);
 		if (rc == GX_OK) {
 			f->restarts = gx_rows_int(rows, 0, 0);
+			f->is_paused =
+				strcmp(gx_rows_str(rows, 0, 1), "pause") == 0;
 		}
 	}
 	return rc;
