@@ -54,6 +54,9 @@ static const struct gx_route routes[] = {
 	 "Prometheus text format 0.0.4."},
 	{"GET", "/openapi.json", GX_ROLE_PUBLIC, false, gx_api_openapi,
 	 "This description.", "An OpenAPI 3.1.1 document."},
+	{"GET", "/errors/{code}", GX_ROLE_PUBLIC, false, gx_api_error,
+	 "What an error means: the address in its \"type\".",
+	 "Number, code, text, cause and remedy."},
 	{"GET", "/api/v1/version", GX_ROLE_PUBLIC, false, gx_api_version,
 	 "Versions of the program and its libraries.", "Versions by name."},
 	{"GET", "/api/v1/status", SEE_NODE, true, gx_api_status,
@@ -249,6 +252,14 @@ gx_api_row(struct gx_jw *w, const struct gx_rows *rows, int row,
 
 /* ---- database ---- */
 
+/* The server may have been away since a connection was used last. */
+static bool
+still_answers(struct gx_pg *pg)
+{
+	return gx_pg_alive(pg) &&
+	       gx_pg_query(pg, "SELECT 1", 0, NULL, NULL, NULL) == GX_OK;
+}
+
 static enum gx_rc
 take_pg(struct gx_api *api, struct gx_pg **pg, struct gx_err *e)
 {
@@ -259,7 +270,7 @@ take_pg(struct gx_api *api, struct gx_pg **pg, struct gx_err *e)
 		api->free_pg[i] = NULL;
 	}
 	pthread_mutex_unlock(&api->lock);
-	if (*pg != NULL && gx_pg_alive(*pg)) {
+	if (*pg != NULL && still_answers(*pg)) {
 		return GX_OK;
 	}
 	gx_pg_close(pg);

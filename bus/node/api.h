@@ -88,6 +88,7 @@ void gx_api_row(struct gx_jw *w, const struct gx_rows *rows, int row,
 		const char *fmt);
 
 enum gx_rc gx_api_openapi(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_error(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_livez(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_readyz(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_metrics(struct gx_call *c, struct gx_err *e);

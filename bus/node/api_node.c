@@ -24,6 +24,27 @@
 #include <string.h>
 
 enum gx_rc
+gx_api_error(struct gx_call *c, struct gx_err *e)
+{
+	const struct gx_error_def *def = gx_error_find(c->arg[0]);
+	char number[16];
+
+	if (def == NULL) {
+		return GX_ERR(e, GX_REJECT, "api.not_found",
+			      "no error has this number or code");
+	}
+	snprintf(number, sizeof number, "GX%d", def->number);
+	gx_jw_begin(&c->w, '{');
+	gx_jw_kv_str(&c->w, "number", number);
+	gx_jw_kv_str(&c->w, "code", def->code);
+	gx_jw_kv_str(&c->w, "text", def->text);
+	gx_jw_kv_str(&c->w, "cause", def->cause);
+	gx_jw_kv_str(&c->w, "remedy", def->remedy);
+	gx_jw_end(&c->w, '}');
+	return GX_OK;
+}
+
+enum gx_rc
 gx_api_livez(struct gx_call *c, struct gx_err *e)
 {
 	(void)e;

@@ -257,6 +257,12 @@ check_names(const struct gx_conf *c, struct gx_err *e)
 	}
 	for (size_t i = 0;
 	     (name = gx_conf_word(c, NODE, NULL, "flows", i)) != NULL; i++) {
+		if (i == GX_NODE_FLOWS) {
+			return GX_ERR(e, GX_REJECT, "node.conf",
+				      "[node] flows names more than %d: spread "
+				      "them over several daemons",
+				      GX_NODE_FLOWS);
+		}
 		if (!has_section(c, name)) {
 			return GX_ERR(e, GX_REJECT, "node.conf",
 				      "[node] flows names %s, and there is no "

@@ -17,7 +17,6 @@
 #include <stdatomic.h>
 
 #define GX_VERSION "0.1.0"
-#define GX_NODE_FLOWS 32
 #define GX_NODE_RESOURCES 256
 
 struct gx_node_resource {
