@@ -16,14 +16,15 @@ struct gx_store_pg_conf {
 	/* Declared resources; the array is copied, the resources are lent. */
 	const struct gx_resource *const *resources;
 	size_t n_resources;
-	const char *flow;   /* for application_name; NULL: none */
-	int guard_percent;  /* mass-change guard at "op":"e", 0 = off */
+	const char *flow;  /* for application_name; NULL: none */
+	int guard_percent; /* mass-change guard at "op":"e", 0 = off */
 	uint64_t guard_floor;
 	uint64_t quarantine_max_rows; /* 0: no ceiling */
 };
 
 enum gx_rc gx_store_pg_new(const struct gx_store_pg_conf *conf,
-			   struct gx_store **out, struct gx_err *e) GX_MUSTCHECK;
+			   struct gx_store **out,
+			   struct gx_err *e) GX_MUSTCHECK;
 void gx_store_pg_free(struct gx_store **s);
 
 #endif
