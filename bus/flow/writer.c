@@ -122,6 +122,7 @@ close_writer(void *flow)
 		w->streams[i].n_folded = 0;
 	}
 	w->is_waiting = false;
+	w->is_full = false;
 	w->n_unread = 0;
 	w->n_sent = 0;
 	w->n_taken = 0;
@@ -204,8 +205,7 @@ release(struct gx_writer *w, struct gx_err *e)
 	if (now_ms < w->release_at_ms) {
 		return GX_OK;
 	}
-	while (w->n_checks > 0 &&
-	       w->checks[w->check_at].n_sent <= w->n_taken) {
+	while (w->n_checks > 0 && w->checks[w->check_at].n_sent <= w->n_taken) {
 		best = &w->checks[w->check_at];
 		w->check_at = (w->check_at + 1) % CHECKS_MAX;
 		w->n_checks--;
@@ -336,6 +336,9 @@ run_writer(struct gx_writer *w, int timeout_ms, struct gx_err *e)
 	if (rc == GX_OK) {
 		rc = gx_writer_send_waiting(w, e);
 	}
+	if (rc == GX_OK && w->is_full) {
+		rc = gx_writer_flush(w, e);
+	}
 	if (rc == GX_OK) {
 		rc = read_source(w, timeout_ms, &did, e);
 	}
@@ -422,8 +425,7 @@ accept_writer(void *flow)
 
 	w->guard_off_until_ms = gx_mono_ms() + w->conf.guard_window_ms;
 	for (size_t i = 0; i < w->n_streams; i++) {
-		memset(w->streams[i].buckets, 0,
-		       sizeof w->streams[i].buckets);
+		memset(w->streams[i].buckets, 0, sizeof w->streams[i].buckets);
 	}
 }
 

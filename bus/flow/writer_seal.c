@@ -16,10 +16,20 @@
 #include "base/log.h"
 #include "flow/writer_int.h"
 
+/* Refused records are written down when so many bytes of them are kept: what
+ * is left of the arena takes one more of any size. */
+#define ASIDES_BYTES (8u << 20)
+
+static bool
+can_send(const struct gx_writer *w)
+{
+	return !w->is_waiting && w->n_unread < w->conf.max_unread;
+}
+
 bool
 gx_writer_has_room(const struct gx_writer *w)
 {
-	return !w->is_waiting && w->n_unread < w->conf.max_unread;
+	return can_send(w) && !w->is_full;
 }
 
 static enum gx_rc
@@ -140,7 +150,7 @@ gx_writer_flush(struct gx_writer *w, struct gx_err *e)
 		if (w->streams[i].n_lines == 0) {
 			continue;
 		}
-		if (!gx_writer_has_room(w)) {
+		if (!can_send(w)) {
 			return GX_AGAIN;
 		}
 		rc = seal_stream(w, i, e);
@@ -153,6 +163,7 @@ gx_writer_flush(struct gx_writer *w, struct gx_err *e)
 	}
 	w->first_ms = 0;
 	w->goes_at_once = false;
+	w->is_full = false;
 	push_check(w);
 	return GX_OK;
 }
@@ -282,10 +293,12 @@ gx_writer_put(struct gx_writer *w, const struct gx_rec *rec, struct gx_err *e)
 	/* Room for one more line of any length stays in the buffer. */
 	if (ws->n_lines >= w->conf.max_lines ||
 	    ws->body.n >= w->conf.max_bytes) {
-		return seal_stream(w, rec->stream, e);
+		rc = seal_stream(w, rec->stream, e);
+	} else if (w->n_asides == ASIDES_MAX ||
+		   gx_arena_used(w->aside_arena) > ASIDES_BYTES) {
+		rc = flush_asides(w, e);
 	}
-	if (w->n_asides == ASIDES_MAX) {
-		return flush_asides(w, e);
-	}
-	return GX_OK;
+	/* The record is ours already: nothing more is read until it fits. */
+	w->is_full = rc == GX_AGAIN && !w->is_waiting;
+	return rc;
 }

@@ -9,7 +9,7 @@
  * Who calls: a bearer token wins, because somebody typed it; a token that is
  * not known is 401 even if a good certificate came along.  Else the name in
  * the client certificate, which nginx has verified and always overwrites, is
- * a node.  Only the SM3 of a token is kept and compared; the token itself is
+ * a node if our trust folder holds its key, and nobody if not.  Only the SM3 of a token is kept and compared; the token itself is
  * never stored and never logged.
  *
  * Connections to the database are few and lent for one request: a slot is
@@ -366,6 +366,9 @@ know_caller(struct gx_call *c, struct gx_err *e)
 		if (strncmp(cn, "node:", 5) == 0) {
 			cn += 5;
 		}
+		if (!gx_node_trusts(c->n, cn)) {
+			return GX_OK; /* somebody, but no role: 403 */
+		}
 		c->role = GX_ROLE_NODE;
 		snprintf(c->caller, sizeof c->caller, "%s", cn);
 		return GX_OK;
@@ -380,7 +383,7 @@ admit(struct gx_call *c, const struct gx_route *r, struct gx_err *e)
 {
 	enum gx_rc rc;
 
-	c->role = GX_ROLE_PUBLIC;
+	c->role = GX_ROLE_PUBLIC; /* nobody in particular */
 	if (r->who & GX_ROLE_PUBLIC) {
 		return 0;
 	}

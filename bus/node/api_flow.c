@@ -207,19 +207,11 @@ gx_api_stream(struct gx_call *c, struct gx_err *e)
 
 /* ---- quarantine ---- */
 
+#define FIRST_SEEN GX_SQL_TIME("first_seen") " AS first_seen, "
+#define LAST_SEEN GX_SQL_TIME("last_seen") " AS last_seen, "
 #define ASIDE_SQL                                                              \
-	"SELECT id, side, stream, seq, state, n_seen, " GX_SQL_TIME(           \
-		"first_seen") " AS first_seen, " GX_SQL_TIME("last_seen") " A" \
-									  "S " \
-									  "la" \
-									  "st" \
-									  "_s" \
-									  "ee" \
-									  "n," \
-									  " r" \
-									  "ea" \
-									  "so" \
-									  "ns"
+	"SELECT id, side, stream, seq, state, n_seen, " FIRST_SEEN LAST_SEEN   \
+	"reasons"
 
 enum gx_rc
 gx_api_quarantine(struct gx_call *c, struct gx_err *e)
@@ -299,6 +291,9 @@ gx_api_quarantine_one(struct gx_call *c, struct gx_err *e)
 
 /* ---- tokens ---- */
 
+#define CREATED GX_SQL_TIME("created_at") " AS created_at, "
+#define EXPIRES GX_SQL_TIME("expires_at") " AS expires_at "
+
 static enum gx_rc
 keep_token(struct gx_pg *pg, const char *name, const char *role,
 	   const char *token, struct gx_err *e)
@@ -358,26 +353,10 @@ enum gx_rc
 gx_api_tokens(struct gx_call *c, struct gx_err *e)
 {
 	const struct gx_rows *rows;
-	enum gx_rc rc = gx_pg_query(
-		c->pg,
-		"SELECT name, role, " GX_SQL_TIME(
-			"created_at") " AS created_at, " GX_SQL_TIME("expires_"
-								     "at") " AS"
-									   " ex"
-									   "pir"
-									   "es_"
-									   "at "
-									   "FRO"
-									   "M "
-									   "gx_"
-									   "tok"
-									   "en "
-									   "ORD"
-									   "ER "
-									   "BY "
-									   "nam"
-									   "e",
-		0, NULL, &rows, e);
+	enum gx_rc rc = gx_pg_query(c->pg,
+				    "SELECT name, role, " CREATED EXPIRES
+				    "FROM gx_token ORDER BY name",
+				    0, NULL, &rows, e);
 
 	if (rc != GX_OK) {
 		return rc;

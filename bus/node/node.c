@@ -240,6 +240,19 @@ gx_node_resource(const struct gx_node *n, const char *name)
 	return NULL;
 }
 
+bool
+gx_node_trusts(const struct gx_node *n, const char *name)
+{
+	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+	char path[1024];
+
+	return len > 0 && len <= 32 && name[len] == '\0' &&
+	       snprintf(path, sizeof path, "%s/%s.pem",
+			gx_conf_str(n->conf, "node", NULL, "trust"),
+			name) < (int)sizeof path &&
+	       access(path, R_OK) == 0;
+}
+
 enum gx_rc
 gx_node_kafka(const struct gx_node *n, bool is_parent, struct gx_log **out,
 	      struct gx_err *e)

@@ -73,6 +73,9 @@ void gx_node_free(struct gx_node **n);
 const struct gx_node_resource *gx_node_resource(const struct gx_node *n,
 						const char *name);
 
+/* Is this the name of a node whose key the trust folder holds? */
+bool gx_node_trusts(const struct gx_node *n, const char *name);
+
 /* A client of the node's own Kafka, or of the one above. */
 enum gx_rc gx_node_kafka(const struct gx_node *n, bool is_parent,
 			 struct gx_log **out, struct gx_err *e) GX_MUSTCHECK;
