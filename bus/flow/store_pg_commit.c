@@ -29,7 +29,7 @@
 struct header {
 	int64_t want[HEADERS_MAX]; /* -1: any */
 	size_t n;
-	size_t held_at, open_at; /* where the probes stand */
+	size_t batches_at, held_at, open_at; /* where these stand; 0 none */
 };
 
 /* A stream's way through the transaction, its moves taken together. */
@@ -307,10 +307,11 @@ queue_batches(struct gx_store_pg *st, struct header *h, const struct gx_txn *t,
 	if (rc != GX_OK) {
 		return rc;
 	}
+	h->batches_at = h->n;
 	return queue(st, h, n,
 		     "INSERT INTO gx_batch (stream, first, n, head) "
 		     "SELECT * FROM unnest($1::text[], $2::bigint[], "
-		     "$3::bigint[], $4::text[])",
+		     "$3::bigint[], $4::text[]) ON CONFLICT DO NOTHING",
 		     4, params, e);
 }
 
@@ -438,11 +439,17 @@ sync_header(struct gx_store_pg *st, const struct header *h, bool has_probes,
 		return rc;
 	}
 	for (size_t i = 0; i < h->n; i++) {
-		if (h->want[i] >= 0 && changed[i] != h->want[i]) {
-			return GX_ERR(e, GX_FENCED, "store.fenced",
-				      "an offset or a stream was not as it was "
-				      "read: another process has moved it");
+		if (h->want[i] < 0 || changed[i] == h->want[i]) {
+			continue;
 		}
+		if (i == h->batches_at) { /* what moves was as it should be */
+			return GX_ERR(e, GX_FATAL, "store.row",
+				      "gx_batch holds a batch already that its "
+				      "stream has not taken");
+		}
+		return GX_ERR(e, GX_FENCED, "store.fenced",
+			      "an offset or a stream was not as it was read: "
+			      "another process has moved it");
 	}
 	if (has_probes) {
 		st->has_held = changed[h->held_at] > 0;
