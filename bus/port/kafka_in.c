@@ -267,7 +267,6 @@ refuse(struct gx_in *in, const rd_kafka_message_t *rkm, struct gx_msg *m,
 	const struct gx_kafka_row *row = gx_kafka_err_row(rkm->err);
 	char where[300] = "its topics";
 	size_t place = rkm->rkt ? find_place(in, rkm) : in->n_places;
-	enum gx_rc rc;
 
 	if (place < in->n_places) {
 		m->place = place;
@@ -278,15 +277,7 @@ refuse(struct gx_in *in, const rd_kafka_message_t *rkm, struct gx_msg *m,
 	if (row->rc == GX_AGAIN && place == in->n_places) {
 		return GX_AGAIN; /* it connects again by itself */
 	}
-	rc = gx_kafka_err(in->h, rkm->err, true, "cannot read", where, e);
-	if (strcmp(row->code, "log.no_topic") == 0) {
-		/* Look again: whoever opens anew counts its partitions. */
-		rc = GX_ABORT;
-		if (e) {
-			e->rc = rc;
-		}
-	}
-	return rc;
+	return gx_kafka_bad(in->h, rkm->err, "cannot read", where, e);
 }
 
 /* Nothing came.  Is there anybody at the other end? */
@@ -295,6 +286,10 @@ look_alive(struct gx_in *in, struct gx_err *e)
 {
 	int64_t at_ms = atomic_load(&in->h->answered_at_ms);
 
+	if (in->h->bad) {
+		return gx_kafka_bad(in->h, in->h->bad, "cannot read",
+				    in->h->last_text, e);
+	}
 	at_ms = at_ms > in->moved_at_ms ? at_ms : in->moved_at_ms;
 	if (in->n_places > 0 && gx_mono_ms() - at_ms > GX_KAFKA_STALL_MS) {
 		(void)GX_ERR(e, GX_ABORT, "kafka.stalled",
