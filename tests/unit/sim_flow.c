@@ -313,8 +313,12 @@ step_part(struct part *p)
 	if (!p->is_open) {
 		p->is_open = true;
 		rc = p->ops->open(p->flow, &e);
+		if (rc != GX_OK) {
+			p->ops->close(p->flow);
+			p->is_open = false;
+		}
 	}
-	if (rc == GX_OK) {
+	if (rc == GX_OK && p->is_open) {
 		rc = p->ops->step(p->flow, (int)world_below(3), &e);
 	}
 	if (rc != GX_OK && rc != GX_AGAIN && !e.code && !p->is_dead) {
@@ -323,9 +327,6 @@ step_part(struct part *p)
 	}
 	if (p->is_dead) {
 		restart_part(p);
-	} else if (rc == GX_AGAIN && e.code && p->is_open &&
-		   p->kind != WRITER) {
-		obey(p, rc, &e);
 	} else {
 		obey(p, rc, &e);
 	}
