@@ -51,6 +51,10 @@ $(OUT)/tests/t_torture: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=reallo
 $(OUT)/scenario/%: $(OUT)/tests/scenario/%.o $(OUT)/libgx.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+# Measurements; each needs only libgx.a.
+$(OUT)/bench/%: $(OUT)/tests/bench/%.o $(OUT)/libgx.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 .SECONDARY:
 
 tests: $(TESTS)
@@ -64,6 +68,14 @@ unit: $(filter $(OUT)/tests/t_%,$(TESTS))
 SEEDS ?= 20000
 sim: $(filter $(OUT)/tests/sim_%,$(TESTS))
 	@OUT=$(OUT) SEEDS=$(SEEDS) sh tests/run.sh sim
+# Faults at random moments, on real servers: longer than in the suite.
+ROUNDS ?= 200
+chaos: all
+	@python3 tests/scenario/chaos.py --rounds $(ROUNDS)
+# Ratios, each against something measured in the same run.
+BENCHES := $(patsubst tests/bench/%.c,$(OUT)/bench/%,$(wildcard tests/bench/*.c))
+bench: all $(BENCHES)
+	@OUT=$(OUT) bash tests/bench/run.sh
 lint: $(OUT)/libgx.a $(CLI_OBJ)
 	@sh tests/lint.sh
 format:

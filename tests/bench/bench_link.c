@@ -224,8 +224,12 @@ run_link(void *link, struct gx_log *to, const char *topic, int64_t n_wanted,
 	 struct gx_err *e)
 {
 	int64_t n = 0;
-	enum gx_rc rc = gx_link_ops.open(link, e);
 	int64_t look_at = gx_mono_ms() + 200;
+	enum gx_rc rc;
+
+	while ((rc = gx_link_ops.open(link, e)) == GX_AGAIN) {
+		gx_link_ops.close(link);
+	}
 
 	while (rc == GX_OK && n < n_wanted) {
 		rc = gx_link_ops.step(link, 50, e);
@@ -233,6 +237,8 @@ run_link(void *link, struct gx_log *to, const char *topic, int64_t n_wanted,
 		if (rc == GX_OK && gx_mono_ms() >= look_at) {
 			look_at = gx_mono_ms() + 100;
 			rc = count(to, topic, &n, e);
+			/* A topic made a moment ago has no leader yet. */
+			rc = rc == GX_AGAIN ? GX_OK : rc;
 		}
 	}
 	gx_link_ops.close(link);
