@@ -64,6 +64,16 @@ $(OUT)/bench/%: $(OUT)/tests/bench/%.o $(OUT)/libgx.a
 
 tests: $(TESTS)
 
+# Everything on real, private servers: conf/local/demo says what it shows.
+demo:
+	@conf/local/deps
+	@$(MAKE) --no-print-directory -j2 all
+	@conf/local/demo
+down:
+	@conf/local/ctl stop
+deps:
+	@conf/local/deps
+
 # The parts of the gate; tests/run.sh says how to run one test.
 test:
 	@if [ -x conf/local/deps ]; then conf/local/deps; fi
@@ -133,5 +143,6 @@ fuzz:
 			$$s || exit 1; done
 
 clean:
+	@conf/local/ctl clean
 	rm -rf build
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -15,6 +15,7 @@ prepare() {
 	make_pki
 	make_identities
 	write_confs
+	write_env
 	exec 8>&-
 }
 
@@ -49,12 +50,14 @@ write_confs() {
 			PG_PORT="$(P postgres)" KAFKA_CITY="$(P kafka-city)" \
 			KAFKA_HUB="$(P kafka-hub)" NGINX_HUB="$(P nginx-hub)" \
 			GUARD="${GX_LOCAL_GUARD:-60}"
+		[ ! -e "$D/$part/conf.local" ] || apply_local "$part"
 	done
 	pass_file "$D/city/pgpass" gx_city
 	pass_file "$D/link/pgpass" gx_city
 	pass_file "$D/hub/pgpass" gx_hub
 	pass_file "$D/city/social.pass" gx_reader
 	write_adapter
+	write_pgpass
 	for part in city hub; do
 		render "$GXL_HERE/kafka.properties.in" \
 			"$D/kafka-$part/server.properties" \
@@ -70,6 +73,26 @@ write_confs() {
 		HUB_PORT="$(P nginx-hub)"
 	cp "$GXL_ROOT/conf/nginx/gxbus-location.conf" "$D/nginx/"
 	chmod a+r "$D/nginx/gxbus-location.conf"
+}
+
+# Keys of conf.local (section TAB key TAB value) over those of the template.
+apply_local() {
+	python3 - "$D/$1/gxbusd.conf" "$D/$1/conf.local" <<'PY' || die "conf.local"
+import re, sys
+lines = open(sys.argv[1], encoding="utf-8").read().split("\n")
+for row in open(sys.argv[2], encoding="utf-8"):
+    section, key, value = row.rstrip("\n").split("\t")
+    if f"[{section}]" not in lines:
+        lines += [f"[{section}]", ""]
+    at = lines.index(f"[{section}]") + 1
+    end = at
+    while end < len(lines) and not lines[end].startswith("["):
+        end += 1
+    lines[at:end] = [f"{key} = {value}"] + [
+        l for l in lines[at:end] if not re.match(rf"{re.escape(key)}\s*=", l)]
+with open(sys.argv[1], "w", encoding="utf-8") as f:
+    f.write("\n".join(lines))
+PY
 }
 
 # The declaration of the repository with this machine's address in it.
@@ -250,22 +273,74 @@ start_kafka_hub() {
 
 # ---- gxbusd ----
 
-start_gxbusd() {
+# The operator's token: made at the first node that asks, kept at the other.
+ensure_token() {
+	local part=$1 name=gx_$1 file=$D/secret/operator
+	postgres_answers || return 0
+	[ "$(db "$name" -c "SELECT 1 FROM gx_token WHERE name = 'operator'" \
+		2>/dev/null)" != 1 ] || return 0
+	(
+		flock -w 60 7 || exit 1
+		if [ -s "$file" ]; then
+			as_server "$D/bin/gxbusd" -c "$D/$part/gxbusd.conf" \
+				--create-token operator --role operator \
+				--token-file "$file" >/dev/null
+		else
+			umask 077
+			as_server "$D/bin/gxbusd" -c "$D/$part/gxbusd.conf" \
+				--create-token operator --role operator \
+				>"$file.new" && [ -s "$file.new" ] &&
+				give "$file.new" 600 && mv "$file.new" "$file"
+		fi
+	) 7>"$R/token.lock" 2>>"$D/log/init.log" ||
+		die "no operator's token; see $D/log/init.log"
+	write_env
+}
+
+# What a person's shell and other programs need to use the servers.
+write_env() {
+	local pg="host=127.0.0.1 port=$(P postgres) passfile=$OUT/pgpass"
+	[ -s "$D/secret/operator" ] || return 0
+	cp "$D/pki/ca.pem" "$OUT/ca.pem"
+	chmod 644 "$OUT/ca.pem"
+	(
+		umask 077
+		cat >"$OUT/env.new" <<ENV
+export GXBUS_URL='https://127.0.0.1:$(P nginx-hub)'
+export GXBUS_CITY_URL='https://127.0.0.1:$(P nginx-city)'
+export GX_CA='$OUT/ca.pem'
+export GX_TOKEN='$(cat "$D/secret/operator")'
+export GX_KAFKA_CITY='127.0.0.1:$(P kafka-city)'
+export GX_KAFKA_HUB='127.0.0.1:$(P kafka-hub)'
+export GX_PG_DEPARTMENT='$pg dbname=hrss user=hrss'
+export GX_PG_CITY='$pg dbname=gx_city user=gx_city'
+export GX_PG_HUB='$pg dbname=gx_hub user=gx_hub'
+export GXBUS='$GXL_ROOT/build/gxbus'
+ENV
+	)
+	mv "$OUT/env.new" "$OUT/env"
+}
+
+start_daemon() {
+	local more=()
 	[ -x "$D/bin/gxbusd" ] || die "build/gxbusd is missing: make"
-	spawn "$1" "$D/bin/gxbusd" -c "$D/$1/gxbusd.conf"
-	wait_ready "$1" "${2:-60}" log_has "$1" 'node\.ready'
+	[ "$1" = link ] || ensure_token "$1"
+	# One NAME=VALUE a line, for tests.
+	[ ! -s "$D/$1/env" ] || mapfile -t more <"$D/$1/env"
+	spawn "$1" env "${more[@]}" "$D/bin/gxbusd" -c "$D/$1/gxbusd.conf"
+	wait_ready "$1" "${START_S:-60}" log_has "$1" 'node\.ready'
 }
 
 start_city() {
-	start_gxbusd city
+	start_daemon city
 }
 
 start_link() {
-	start_gxbusd link
+	start_daemon link
 }
 
 start_hub() {
-	start_gxbusd hub
+	start_daemon hub
 }
 
 # ---- nginx ----
