@@ -47,13 +47,13 @@ decode(char *s, bool is_query)
 		} else if (c == '+' && is_query) {
 			c = ' ';
 		}
-		if (c < 0x20 || c == 0x7f) {
-			return false;
-		}
 		*to++ = (char)c;
 	}
 	*to = '\0';
-	return gx_utf8_check(s, (size_t)(to - s)) == (size_t)(to - s);
+	/* strlen: a byte of zero ends it early and is refused by that. */
+	return strlen(s) == (size_t)(to - s) &&
+	       gx_utf8_check(s, (size_t)(to - s)) == (size_t)(to - s) &&
+	       gx_text_printable(s, (size_t)(to - s));
 }
 
 static const char *
