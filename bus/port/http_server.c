@@ -307,8 +307,8 @@ serve(struct gx_http_server *s, struct request *rq, const char *method)
 		r.client_cn = cn;
 	}
 	gx_buf_init(&a.body, ANSWER_MAX);
-	/* The time a handler takes is not the client's: the library would drop
-	 * the answer.  Leaving 0 again makes its clock begin anew. */
+	/* The time a handler takes is not the client's, and an answer may take
+	 * longer than a request: leaving 0 makes the clock begin anew. */
 	set_timeout(rq->conn, 0);
 	s->handle(s->ctx, &r, &a);
 	set_timeout(rq->conn, WRITE_S);

