@@ -41,19 +41,43 @@ $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 # A test is one .c file plus tests/unit/<helper>.c files that begin with no t_.
-TEST_HELP := $(filter-out tests/unit/t_% tests/unit/sim_%,$(TEST_SRC))
+# world*.c is what simulations run in.
+WORLD := $(filter tests/unit/world%,$(TEST_SRC))
+TEST_HELP := $(filter-out tests/unit/t_% tests/unit/sim_% $(WORLD),$(TEST_SRC))
+$(OUT)/tests/sim_%: $(OUT)/tests/unit/sim_%.o $(WORLD:%.c=$(OUT)/%.o) $(OUT)/libgx.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(TEST_HELP:%.c=$(OUT)/%.o) $(OUT)/libgx.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 # Its linker sends our allocations through the test.
 $(OUT)/tests/t_torture: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+# Cheap seals, the trace, and the places where mistakes are planted.
+SIM_WRAPS := gx_sm3 gx_sm3_new gx_sm3_free gx_sm3_begin gx_sm3_add gx_sm3_end \
+             gx_sm2_sign gx_sm2_verify gx_log gx_log_err gx_crash_point \
+             gx_chain_batch
+$(OUT)/tests/sim_flow: LDFLAGS += $(SIM_WRAPS:%=-Wl,--wrap=%)
 # Programs that scenarios run.
 $(OUT)/scenario/%: $(OUT)/tests/scenario/%.o $(OUT)/libgx.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+# Measurements; each needs only libgx.a.
+$(OUT)/bench/%: $(OUT)/tests/bench/%.o $(OUT)/libgx.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 .SECONDARY:
 
 tests: $(TESTS)
+
+# Everything on real, private servers: conf/local/demo says what it shows.
+demo:
+	@conf/local/deps
+	@$(MAKE) --no-print-directory -j2 all
+	@conf/local/demo
+down:
+	@conf/local/ctl stop
+deps:
+	@conf/local/deps
 
 # The parts of the gate; tests/run.sh says how to run one test.
 test:
@@ -64,6 +88,14 @@ unit: $(filter $(OUT)/tests/t_%,$(TESTS))
 SEEDS ?= 20000
 sim: $(filter $(OUT)/tests/sim_%,$(TESTS))
 	@OUT=$(OUT) SEEDS=$(SEEDS) sh tests/run.sh sim
+# Faults at random moments, on real servers: longer than in the suite.
+ROUNDS ?= 200
+chaos: all
+	@python3 tests/scenario/chaos.py --rounds $(ROUNDS)
+# Ratios, each against something measured in the same run.
+BENCHES := $(patsubst tests/bench/%.c,$(OUT)/bench/%,$(wildcard tests/bench/*.c))
+bench: all $(BENCHES)
+	@OUT=$(OUT) bash tests/bench/run.sh
 lint: $(OUT)/libgx.a $(CLI_OBJ)
 	@sh tests/lint.sh
 format:
@@ -116,5 +148,6 @@ fuzz:
 			$$s || exit 1; done
 
 clean:
+	@conf/local/ctl clean
 	rm -rf build
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -163,6 +163,8 @@ edited_text bus/base/errors.def "\$a $row" 'errors: 1999 stands in the wrong'
 row='GX_METRIC(ZZ, "gxbus_zz_total", "counter", "", "Help.")'
 edited_text bus/base/metrics.def "\$a $row" 'metrics: not as metrics.def'
 edited_text docs/metrics.md 's/counter/gauge/' 'metrics: not as metrics.def'
+edited_text conf/local/packages 's/^gcc .*/& too/' 'packages: not as conf'
+edited_text conf/local/packages 's/^make .*/make/' 'packages: a line without'
 clean text
 
 # The compilers, on the planted file alone; a good twin passes.

@@ -6,7 +6,7 @@ together with the compilers; tests/lint-selftest.sh breaks each rule once in a
 copy of the tree and sees it caught.
 
     python3 tests/lint_text.py              check
-    python3 tests/lint_text.py --write-docs make docs/metrics.md again
+    python3 tests/lint_text.py --write-docs make docs/metrics.md and README's list again
 """
 
 import os
@@ -37,7 +37,11 @@ HOMES = [
     (r"iconv\.h", r"bus/base/text\.c"),
     (r"openssl/", r"bus/trust/sm\w*\.c"),
     (r"(libpq|postgres|pg_config|pgtypes|catalog/pg_)", r"bus/port/pg\w*\.c"),
-    (r"librdkafka/", r"bus/port/kafka\w*\.c"),
+    (
+        r"librdkafka/",
+        r"(bus/port/kafka\w*\.[ch]|tests/unit/t_kafka\w*\.c"
+        r"|tests/bench/bare_relay\.c)",
+    ),
     (r"microhttpd\.h", r"bus/port/http_\w+\.c"),
     (r"curl/", r"bus/port/http_\w+\.c"),
     (r"pcre2\.h", r"bus/record/\w+\.c"),
@@ -475,6 +479,28 @@ def rule_metrics(tree):
         yield "docs/metrics.md", 1, "metrics: not as metrics.def; make docs"
 
 
+def package_rows(tree):
+    text = tree.text.get("conf/local/packages", "")
+    return re.findall(r"^([a-z0-9][a-z0-9.+-]*)[ \t]+(\S.*)$", text, re.M)
+
+
+def packages_table(tree):
+    out = ["| Debian package | what for |", "|---|---|"]
+    out += [f"| `{name}` | {why} |" for name, why in package_rows(tree)]
+    return "\n".join(out) + "\n"
+
+
+def rule_packages(tree):
+    """The packages that are installed are those README.md gives reasons for."""
+    name = "conf/local/packages"
+    lines = re.sub(r"#.*", "", tree.text.get(name, "")).split("\n")
+    n = sum(1 for line in lines if line.strip())
+    if n == 0 or n != len(package_rows(tree)):
+        yield name, 1, "packages: a line without a reason"
+    if packages_table(tree) not in tree.text.get("README.md", ""):
+        yield "README.md", 1, "packages: not as conf/local/packages; make docs"
+
+
 RULES = [
     rule_layers,
     rule_homes,
@@ -488,6 +514,7 @@ RULES = [
     rule_essay,
     rule_errors,
     rule_metrics,
+    rule_packages,
 ]
 # These name what they look for.
 SELF = {"tests/lint_text.py", "tests/lint.sh", "tests/lint-selftest.sh"}
@@ -500,6 +527,13 @@ def main():
         os.makedirs("docs", exist_ok=True)
         with open("docs/metrics.md", "w", encoding="utf-8") as f:
             f.write(metrics_page(tree))
+        page = re.sub(
+            r"\| Debian package \|.*\n(\|.*\n)+",
+            lambda m: packages_table(tree),
+            tree.text["README.md"],
+        )
+        with open("README.md", "w", encoding="utf-8") as f:
+            f.write(page)
         return 0
     if len(tree.product) < 10:
         print("lint: no sources found", file=sys.stderr)

@@ -47,9 +47,9 @@ void gx_http_stop(struct gx_http_server **s);
 /* Client.  url https://..., or http+unix:///path/socket:/route for tests. */
 struct gx_http_call {
 	const char *method, *url;
-	const char *ca_file;		    /* PEM, NULL = system's */
-	const char *cert_file, *key_file;   /* NULL: none */
-	const char *token;		    /* bearer, NULL: none */
+	const char *ca_file;		  /* PEM, NULL = system's */
+	const char *cert_file, *key_file; /* NULL: none */
+	const char *token;		  /* bearer, NULL: none */
 	struct gx_slice body;
 	const char *content_type;
 	long timeout_ms;

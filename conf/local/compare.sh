@@ -1,0 +1,141 @@
+# Both ends of the path, read from the servers at the moment of the call and
+# written in one form, so that they can be compared by content.  Sourced by
+# demo and tests/scenario/lib.sh, after lib.sh.
+#
+# A line is the key, a tab, and all items in the bus's form.  The department's
+# side is worked out here in SQL, not by the adapter: if the adapter read a
+# habit of the table wrongly, the two would differ.
+
+# db NAME ARG...: psql on hrss, gx_city or gx_hub, as its owner
+db() {
+	local name=$1
+	shift
+	PGPASSFILE=$OUT/pgpass PGOPTIONS='-c client_min_messages=warning' \
+		psql -qAtX -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$(P postgres)" \
+		-U "$name" -d "$name" "$@"
+}
+
+# What db needs: the caller's own copy of the passwords.
+write_pgpass() {
+	local user
+	(umask 077 && for user in hrss gx_city gx_hub; do
+		echo "127.0.0.1:*:*:$user:$(secret "$user")"
+	done >"$OUT/pgpass.new")
+	mv "$OUT/pgpass.new" "$OUT/pgpass"
+}
+
+# The department's rows as the bus should have them.
+department_lines() {
+	db hrss -c "COPY (SELECT aac001, aac001, compare.narrow(aac002),
+	compare.clean(aac003), CASE compare.clean(aac004) WHEN '男' THEN '1'
+		WHEN '女' THEN '2' ELSE compare.clean(aac004) END,
+	compare.narrow(aac005), compare.dashed(aac006), compare.narrow(aac009),
+	compare.clean(aab001), compare.clean(aab004), compare.narrow(aae140),
+	compare.narrow(aac031), compare.dashed(aac049::text),
+	compare.dashed(aac030::text), base::numeric(18,2), n_months,
+	compare.narrow(region), compare.narrow(org_uscc),
+	to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS.MS')
+FROM public.ac01) TO STDOUT" | LC_ALL=C sort
+}
+
+# Helpers of the above, in a schema of their own in the private department.
+# shellcheck disable=SC2016
+COMPARE_SQL='
+CREATE SCHEMA IF NOT EXISTS compare;
+CREATE OR REPLACE FUNCTION compare.clean(text) RETURNS text IMMUTABLE
+LANGUAGE sql AS
+$$ SELECT nullif(nullif(btrim($1, E'\'' \t\u00a0\u3000'\''), '\'''\''), '\''-'\'') $$;
+CREATE OR REPLACE FUNCTION compare.narrow(text) RETURNS text IMMUTABLE
+LANGUAGE sql AS
+$$ SELECT translate(compare.clean($1), '\''０１２３４５６７８９'\'', '\''0123456789'\'') $$;
+CREATE OR REPLACE FUNCTION compare.dashed(text) RETURNS text IMMUTABLE
+LANGUAGE sql AS
+$$ SELECT regexp_replace(compare.clean($1), '\''^(....)(..)(..)$'\'', '\''\1-\2-\3'\'') $$;'
+
+# load_department COUNT: the department's table, once; it makes the publication
+# as docs/adapter.md asks of a department
+load_department() {
+	local n
+	{
+		"$GXL_HERE/gen" --table
+		echo "$COMPARE_SQL
+GRANT SELECT ON public.ac01 TO gx_reader;
+SELECT 'CREATE PUBLICATION gx_social FOR TABLE public.ac01 WITH (publish =
+	''insert, update, delete, truncate'', publish_via_partition_root = true)'
+WHERE NOT EXISTS (SELECT 1 FROM pg_publication
+	WHERE pubname = 'gx_social') \gexec"
+	} | db hrss >/dev/null || return 1
+	n=$(db hrss -c 'SELECT count(*) FROM public.ac01')
+	[ "$n" = 0 ] || return 0
+	"$GXL_HERE/gen" --count "$1" |
+		db hrss -c 'COPY public.ac01 FROM STDIN' &&
+		db hrss -c 'ANALYZE public.ac01'
+}
+
+# base_lines gx_city|gx_hub: the same from a base table
+base_lines() {
+	db "$1" -c "COPY (SELECT aac001 AS k, aac001, aac002, aac003, aac004,
+	aac005, aac006, aac009, aab001, aab004, aae140, aac031, aac049, aac030,
+	base, n_months, region, org_uscc,
+	to_char(updated_at AT TIME ZONE 'Asia/Shanghai',
+		'YYYY-MM-DD HH24:MI:SS.MS')
+FROM social.insured) TO STDOUT" | LC_ALL=C sort
+}
+
+# held_keys gx_city|gx_hub: keys whose newest record is set aside
+held_keys() {
+	db "$1" -c "SELECT DISTINCT key::jsonb->>0 FROM gx_held
+WHERE resource = 'social.insured'" | LC_ALL=C sort
+}
+
+# Keys in the city's quarantine, of the city's own source.
+quarantine_keys() {
+	db gx_city -c "SELECT DISTINCT key::jsonb->>0 FROM gx_quarantine
+WHERE side = 'source' AND state = 'open' AND key <> ''" | LC_ALL=C sort
+}
+
+keys_of() {
+	cut -f 1 "$1"
+}
+
+digest_of() {
+	sha256sum "$1" | cut -c 1-16
+}
+
+# read_both DIR: both sides into files of DIR.  Taken one after the other: only
+# when nothing flows can they be equal.
+read_both() {
+	department_lines >"$1/department" && base_lines gx_city >"$1/city" &&
+		base_lines gx_hub >"$1/hub" && held_keys gx_hub >"$1/held" &&
+		held_keys gx_city >"$1/held.city" &&
+		quarantine_keys >"$1/quarantine" || return 1
+	keys_of "$1/department" >"$1/department.keys"
+	keys_of "$1/hub" >"$1/hub.keys"
+	LC_ALL=C sort -mu "$1/hub.keys" "$1/held" >"$1/hub.known"
+	# Good rows: those that nobody set aside.
+	LC_ALL=C join -t '	' -v 1 "$1/department" "$1/held" >"$1/department.good"
+	LC_ALL=C join -t '	' -v 1 "$1/hub" "$1/held" >"$1/hub.good"
+	LC_ALL=C join -t '	' "$1/hub" "$1/held" >"$1/hub.last_good"
+}
+
+# same_both DIR: are they equal, by key and by content?
+same_both() {
+	cmp -s "$1/department.keys" "$1/hub.known" &&
+		cmp -s "$1/department.good" "$1/hub.good" &&
+		cmp -s "$1/city" "$1/hub" &&
+		cmp -s "$1/held" "$1/held.city" &&
+		cmp -s "$1/held" "$1/quarantine"
+}
+
+# What differs, by key, at most ten a kind.
+show_difference() {
+	LC_ALL=C comm -23 "$1/department.keys" "$1/hub.known" | head -n 10 |
+		sed 's/^/  at the department only: /'
+	LC_ALL=C comm -13 "$1/department.keys" "$1/hub.known" | head -n 10 |
+		sed 's/^/  at the hub only: /'
+	LC_ALL=C comm -3 "$1/department.good" "$1/hub.good" | sed 's/^\t//' |
+		cut -f 1 | sort -u | head -n 10 | sed 's/^/  differs in content: /'
+	cmp -s "$1/city" "$1/hub" || echo "  city and hub hold other rows"
+	LC_ALL=C comm -3 "$1/held" "$1/quarantine" | tr -d '\t' | head -n 10 |
+		sed 's/^/  set aside at one end only: /'
+}

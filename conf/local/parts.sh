@@ -1,0 +1,372 @@
+# What each part is: its files, its start, how it is known to be ready.
+# Sourced after lib.sh by ctl; everything here may be done again at any time.
+
+# ---- before anything starts ----
+
+prepare() {
+	make_user
+	make_folders
+	exec 8>"$R/prepare.lock"
+	flock -w 120 8 || die "another ctl prepares"
+	[ "$(stat -c %U "$D")" = "$GXL_USER" ] || die "$D is not $GXL_USER's"
+	settle_ports
+	find_jars
+	install_files
+	make_pki
+	make_identities
+	write_confs
+	write_env
+	exec 8>&-
+}
+
+# A node's key is made once: a new one would end all its streams.
+make_identities() {
+	local part id
+	[ -x "$D/bin/gxbus" ] || return 0
+	for part in city:$GXL_CITY hub:$GXL_HUB; do
+		id=${part#*:}
+		part=${part%%:*}
+		if [ ! -s "$D/$part/node.key" ]; then
+			rm -rf "$D/$part/gxbusd.conf" "$D/$part/trust"
+			as_server "$D/bin/gxbus" init --role "$part" --code "$id" \
+				--dir "$D/$part" >>"$D/log/init.log" 2>&1 ||
+				die "gxbus init failed; see $D/log/init.log"
+		fi
+	done
+	for part in city hub; do
+		mkdir -p "$D/$part/trust"
+		give "$D/$part/trust" 755
+		cp "$D/city/node.key.pub" "$D/$part/trust/$GXL_CITY.pem"
+		cp "$D/hub/node.key.pub" "$D/$part/trust/$GXL_HUB.pem"
+		chmod a+r "$D/$part/trust/"*.pem
+	done
+}
+
+write_confs() {
+	local part
+	for part in city link hub; do
+		render "$GXL_HERE/$part.conf.in" "$D/$part/gxbusd.conf" \
+			D="$D" R="$R" CITY=$GXL_CITY HUB=$GXL_HUB \
+			PG_PORT="$(P postgres)" KAFKA_CITY="$(P kafka-city)" \
+			KAFKA_HUB="$(P kafka-hub)" NGINX_HUB="$(P nginx-hub)" \
+			GUARD="${GX_LOCAL_GUARD:-60}"
+		[ ! -e "$D/$part/conf.local" ] || apply_local "$part"
+	done
+	pass_file "$D/city/pgpass" gx_city
+	pass_file "$D/link/pgpass" gx_city
+	pass_file "$D/hub/pgpass" gx_hub
+	pass_file "$D/city/social.pass" gx_reader
+	write_adapter
+	write_pgpass
+	for part in city hub; do
+		render "$GXL_HERE/kafka.properties.in" \
+			"$D/kafka-$part/server.properties" \
+			PORT="$(P kafka-$part)" DATA="$D/kafka-$part/data" \
+			CONTROLLER_PORT="$(P kafka-$part-controller)"
+	done
+	cp "$GXL_HERE/log4j2.properties" "$D/log4j2.properties"
+	chmod a+r "$D/log4j2.properties"
+	mkdir -p "$D/nginx/tmp"
+	give "$D/nginx/tmp" 750
+	render "$GXL_ROOT/conf/nginx/local.conf.in" "$D/nginx/nginx.conf" \
+		D="$D" R="$R" CITY_PORT="$(P nginx-city)" \
+		HUB_PORT="$(P nginx-hub)"
+	cp "$GXL_ROOT/conf/nginx/gxbus-location.conf" "$D/nginx/"
+	chmod a+r "$D/nginx/gxbus-location.conf"
+}
+
+# Keys of conf.local (section TAB key TAB value) over those of the template.
+apply_local() {
+	python3 - "$D/$1/gxbusd.conf" "$D/$1/conf.local" <<'PY' || die "conf.local"
+import re, sys
+lines = open(sys.argv[1], encoding="utf-8").read().split("\n")
+for row in open(sys.argv[2], encoding="utf-8"):
+    section, key, value = row.rstrip("\n").split("\t")
+    if f"[{section}]" not in lines:
+        lines += [f"[{section}]", ""]
+    at = lines.index(f"[{section}]") + 1
+    end = at
+    while end < len(lines) and not lines[end].startswith("["):
+        end += 1
+    lines[at:end] = [f"{key} = {value}"] + [
+        l for l in lines[at:end] if not re.match(rf"{re.escape(key)}\s*=", l)]
+with open(sys.argv[1], "w", encoding="utf-8") as f:
+    f.write("\n".join(lines))
+PY
+}
+
+# The declaration of the repository with this machine's address in it.
+write_adapter() {
+	python3 - "$GXL_ROOT/conf/adapters/social.json" "$(P postgres)" \
+		>"$D/city/social.json.new" <<'PY' || die "conf/adapters/social.json"
+import json, sys
+d = json.load(open(sys.argv[1], encoding="utf-8"))
+d["connection"] = {
+    "conninfo": f"host=127.0.0.1 port={sys.argv[2]} dbname=hrss user=gx_reader",
+    "passfile": "social.pass",
+}
+json.dump(d, sys.stdout, ensure_ascii=False, indent=1)
+PY
+	give "$D/city/social.json.new" 640
+	mv "$D/city/social.json.new" "$D/city/social.json"
+}
+
+# ---- a CA of our own ----
+
+# sign NAME SUBJECT EXTENSIONS: a key and a certificate of the local CA
+sign() {
+	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+		-keyout "$D/pki/$1.key" -out "$D/pki/$1.csr" -subj "$2" \
+		2>>"$D/log/pki.log" &&
+		openssl x509 -req -in "$D/pki/$1.csr" -CA "$D/pki/ca.pem" \
+			-CAkey "$D/pki/ca.key" -CAcreateserial -days 365 -sha256 \
+			-extfile <(printf '%s\n' "$3") -out "$D/pki/$1.pem" \
+			2>>"$D/log/pki.log" || die "pki; see $D/log/pki.log"
+	rm -f "$D/pki/$1.csr"
+}
+
+# Made once, and again a month before it ends.
+make_pki() {
+	local f
+	[ -e "$D/pki/complete" ] &&
+		openssl x509 -in "$D/pki/server.pem" -noout -checkend 2592000 \
+			>/dev/null && return 0
+	rm -f "$D/pki/"*
+	(
+		umask 077
+		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
+			-nodes -keyout "$D/pki/ca.key" -out "$D/pki/ca.pem" -days 3650 \
+			-sha256 -subj "/O=gxbus/CN=gxbus local CA" \
+			-addext "basicConstraints=critical,CA:TRUE,pathlen:0" \
+			-addext "keyUsage=critical,keyCertSign,cRLSign" \
+			2>>"$D/log/pki.log" || die "pki; see $D/log/pki.log"
+		sign server /CN=localhost \
+			"subjectAltName=DNS:localhost,IP:127.0.0.1
+extendedKeyUsage=serverAuth"
+		for f in $GXL_CITY $GXL_HUB; do
+			sign "node-$f" "/CN=node:$f" "extendedKeyUsage=clientAuth"
+		done
+	) || exit 1
+	for f in "$D/pki/"*; do
+		give "$f" 600
+	done
+	# The server has no business with the CA's key.
+	[ "$(id -u)" != 0 ] || chown root "$D/pki/ca.key"
+	touch "$D/pki/complete"
+}
+
+# ---- PostgreSQL ----
+
+admin_sql() {
+	as_server psql -qAtX -v ON_ERROR_STOP=1 -h "$R" -p "$(P postgres)" \
+		-U "$GXL_USER" "$@"
+}
+
+make_cluster() {
+	rm -rf "$D/pg/data" "$D/pg/new"
+	as_server "$PG_BIN/initdb" -D "$D/pg/new" -U "$GXL_USER" -E UTF8 \
+		--locale=C.UTF-8 --auth-local=peer --auth-host=scram-sha-256 \
+		--data-checksums --no-sync >>"$D/log/init.log" 2>&1 ||
+		die "initdb failed; see $D/log/init.log"
+	cat >>"$D/pg/new/postgresql.conf" <<CONF
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '$R'
+unix_socket_permissions = 0700
+wal_level = logical
+# What a department's disk may cost while we are down (docs/adapter.md).
+max_slot_wal_keep_size = '2GB'
+max_connections = 80
+shared_buffers = 64MB
+timezone = 'Asia/Shanghai'
+log_line_prefix = '%m [%p] '
+CONF
+	mv "$D/pg/new" "$D/pg/data"
+}
+
+# The three databases, each with an owner of its own, and the adapter's role.
+make_databases() {
+	local pair db user sql=
+	for pair in hrss:hrss gx_city:gx_city gx_hub:gx_hub; do
+		db=${pair%%:*}
+		user=${pair#*:}
+		sql="$sql
+SELECT 'CREATE ROLE $user LOGIN' WHERE NOT EXISTS
+	(SELECT 1 FROM pg_roles WHERE rolname = '$user') \gexec
+ALTER ROLE $user PASSWORD '$(secret "$user")';
+SELECT 'CREATE DATABASE $db OWNER $user' WHERE NOT EXISTS
+	(SELECT 1 FROM pg_database WHERE datname = '$db') \gexec
+REVOKE CONNECT ON DATABASE $db FROM PUBLIC;"
+	done
+	sql="$sql
+SELECT 'CREATE ROLE gx_reader LOGIN REPLICATION' WHERE NOT EXISTS
+	(SELECT 1 FROM pg_roles WHERE rolname = 'gx_reader') \gexec
+ALTER ROLE gx_reader PASSWORD '$(secret gx_reader)';
+GRANT pg_read_all_stats TO gx_reader;
+GRANT CONNECT ON DATABASE hrss TO gx_reader;"
+	printf '%s\n' "$sql" | admin_sql -d postgres >>"$D/log/init.log" 2>&1 ||
+		die "the databases cannot be made; see $D/log/init.log"
+	touch "$D/pg/complete"
+}
+
+postgres_answers() {
+	"$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$(P postgres)"
+}
+
+start_postgres() {
+	[ -n "$PG_BIN" ] || die "PostgreSQL 15 is missing: conf/local/deps"
+	[ -d "$D/pg/data" ] || make_cluster
+	# After a SIGKILL its children need a moment to let the memory go.
+	local tries=20
+	while :; do
+		spawn postgres "$PG_BIN/postgres" -D "$D/pg/data" \
+			-p "$(P postgres)"
+		while is_running postgres && ! postgres_answers; do
+			sleep 0.05
+		done
+		is_running postgres && break
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] && log_has postgres \
+			'shared memory block\|lock file' || {
+			show_trouble postgres "ended while it started"
+			return 1
+		}
+		sleep 0.2
+	done
+	[ -e "$D/pg/complete" ] || make_databases
+}
+
+# ---- Kafka ----
+
+# java CLASSPATH ARG...: for a small broker that is ready soon
+KAFKA_JVM="-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+	-Xshare:auto -Djava.awt.headless=true"
+
+start_kafka() {
+	local part=$1 dir=$D/$1 cp=$JARS/* id
+	command -v java >/dev/null || die "java is missing: conf/local/deps"
+	[ -e "$JARS/complete" ] || die "Kafka's jars are missing: conf/local/deps"
+	if [ ! -e "$dir/complete" ]; then
+		rm -rf "$dir/data"
+		id=gx$(head -c 15 /dev/urandom | base64 | tr '+/' '-_')
+		# shellcheck disable=SC2086
+		as_server java $KAFKA_JVM \
+			-Dlog4j2.configurationFile="$D/log4j2.properties" -cp "$cp" \
+			kafka.tools.StorageTool format -t "$id" \
+			-c "$dir/server.properties" >>"$D/log/init.log" 2>&1 ||
+			die "$part cannot be made; see $D/log/init.log"
+		touch "$dir/complete"
+	fi
+	# shellcheck disable=SC2086
+	spawn "$part" java $KAFKA_JVM \
+		-Dlog4j2.configurationFile="$D/log4j2.properties" -cp "$cp" \
+		kafka.Kafka "$dir/server.properties"
+	wait_ready "$part" 90 log_has "$part" 'Kafka Server started'
+}
+
+start_kafka_city() {
+	start_kafka kafka-city
+}
+
+start_kafka_hub() {
+	start_kafka kafka-hub
+}
+
+# ---- gxbusd ----
+
+# The operator's token: made at the first node that asks, kept at the other.
+ensure_token() {
+	local part=$1 name=gx_$1 file=$D/secret/operator
+	postgres_answers || return 0
+	[ "$(db "$name" -c "SELECT 1 FROM gx_token WHERE name = 'operator'" \
+		2>/dev/null)" != 1 ] || return 0
+	(
+		flock -w 60 7 || exit 1
+		if [ -s "$file" ]; then
+			as_server "$D/bin/gxbusd" -c "$D/$part/gxbusd.conf" \
+				--create-token operator --role operator \
+				--token-file "$file" >/dev/null
+		else
+			umask 077
+			as_server "$D/bin/gxbusd" -c "$D/$part/gxbusd.conf" \
+				--create-token operator --role operator \
+				>"$file.new" && [ -s "$file.new" ] &&
+				give "$file.new" 600 && mv "$file.new" "$file"
+		fi
+	) 7>"$R/token.lock" 2>>"$D/log/init.log" ||
+		die "no operator's token; see $D/log/init.log"
+	write_env
+}
+
+# What a person's shell and other programs need to use the servers.
+write_env() {
+	local pg="host=127.0.0.1 port=$(P postgres) passfile=$OUT/pgpass"
+	[ -s "$D/secret/operator" ] || return 0
+	cp "$D/pki/ca.pem" "$OUT/ca.pem"
+	chmod 644 "$OUT/ca.pem"
+	(
+		umask 077
+		cat >"$OUT/env.new" <<ENV
+export GXBUS_URL='https://127.0.0.1:$(P nginx-hub)'
+export GXBUS_CITY_URL='https://127.0.0.1:$(P nginx-city)'
+export GX_CA='$OUT/ca.pem'
+export GX_TOKEN='$(cat "$D/secret/operator")'
+export GX_KAFKA_CITY='127.0.0.1:$(P kafka-city)'
+export GX_KAFKA_HUB='127.0.0.1:$(P kafka-hub)'
+export GX_PG_DEPARTMENT='$pg dbname=hrss user=hrss'
+export GX_PG_CITY='$pg dbname=gx_city user=gx_city'
+export GX_PG_HUB='$pg dbname=gx_hub user=gx_hub'
+export GXBUS='$GXL_ROOT/build/gxbus'
+ENV
+	)
+	mv "$OUT/env.new" "$OUT/env"
+}
+
+start_daemon() {
+	local more=()
+	[ -x "$D/bin/gxbusd" ] || die "build/gxbusd is missing: make"
+	[ "$1" = link ] || ensure_token "$1"
+	# One NAME=VALUE a line, for tests.
+	[ ! -s "$D/$1/env" ] || mapfile -t more <"$D/$1/env"
+	spawn "$1" env "${more[@]}" "$D/bin/gxbusd" -c "$D/$1/gxbusd.conf"
+	wait_ready "$1" "${START_S:-60}" log_has "$1" 'node\.ready'
+}
+
+start_city() {
+	start_daemon city
+}
+
+start_link() {
+	start_daemon link
+}
+
+start_hub() {
+	start_daemon hub
+}
+
+# ---- nginx ----
+
+nginx_answers() {
+	! port_is_free "$(P nginx-hub)" && ! port_is_free "$(P nginx-city)"
+}
+
+start_nginx() {
+	local nginx
+	nginx=$(PATH=$PATH:/usr/sbin command -v nginx) ||
+		die "nginx is missing: conf/local/deps"
+	spawn nginx "$nginx" -e stderr -p "$D/nginx" -c "$D/nginx/nginx.conf"
+	wait_ready nginx 10 nginx_answers
+}
+
+# ---- what to show ----
+
+address_of() {
+	case $1 in
+	postgres | kafka-*) echo "127.0.0.1:$(P "$1")" ;;
+	nginx)
+		echo "https://127.0.0.1:$(P nginx-hub) (hub)," \
+			"https://127.0.0.1:$(P nginx-city) (city)"
+		;;
+	link) echo "$D/log/link.log" ;;
+	*) echo "$R/$1.sock" ;;
+	esac
+}

@@ -1,0 +1,3 @@
+#!/bin/bash
+# What a seal costs on this machine.
+exec "$OUT/bench/bench_seal"

@@ -1,0 +1,442 @@
+#!/usr/bin/env python3
+"""Faults at random moments, on real servers, while a department commits.
+
+    chaos.py --rounds 30 [--seed S] [--faults kill-link,crash-hub ...] [--keep]
+
+A world of its own (conf/local/ctl in a temporary folder): the department's
+database, city, link and hub.  Each round some hundred transactions insert,
+update, delete, rename and spoil rows, a fault strikes in the middle, what was
+hit is started again, and then both ends must become equal within a deadline:
+
+- every good row of the department stands at city and hub with equal content,
+  compared by a digest over all items that SQL computes from both tables;
+- the keys of its bad rows are exactly the keys held at city and hub;
+- head hash and next seq of every stream are equal at both ends, and the
+  batches kept by each end are one chain without gap or overlap.
+
+At the end verify_log.py, which shares no code with the bus, verifies both
+logs, and the daemons' logs must hold no line of level error or fatal.
+
+Faults: kill-PART (SIGKILL), crash-PART (dies at a named crash point, each in
+turn), broker-city, broker-hub, postgres (all SIGKILL), zombie (stopped, passed
+by a second daemon, awake again), cut (the connection to the hub's database is
+cut between COMMIT and its answer), control (no fault: the checks must see a
+row that was changed behind the bus's back).
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CTL = ROOT / "conf/local/ctl"
+CITY = "450100"
+STREAM = "/450100/hrss/social/social.insured/0"
+POINTS = {
+    "city": ["writer.after_marker", "writer.settled", "writer.after_aside", "writer.after_seal",
+             "writer.after_send", "writer.before_release",
+             "writer.after_release", "reader.before_commit",
+             "reader.after_commit"],
+    "link": ["link.after_send", "link.after_ack"],
+    "hub": ["reader.before_commit", "reader.after_commit"],
+}
+
+SETUP = r"""
+GRANT SELECT ON public.ac01 TO gx_reader;
+CREATE FUNCTION is_bad(a ac01) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT a.aac031 NOT IN ('0', '1', '2', '3')
+$$;
+CREATE FUNCTION half(t text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT nullif(nullif(translate(btrim(t, E' \t\u3000'),
+        '０１２３４５６７８９', '0123456789'), ''), '-')
+$$;
+CREATE FUNCTION txt(t text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT nullif(nullif(btrim(t, E' \t\u3000'), ''), '-')
+$$;
+CREATE VIEW as_items AS SELECT
+    aac001, half(aac002) aac002, txt(aac003) aac003,
+    CASE txt(aac004) WHEN '男' THEN '1' WHEN '女' THEN '2'
+        ELSE txt(aac004) END aac004,
+    half(aac005) aac005, to_date(aac006, 'YYYYMMDD') aac006,
+    half(aac009) aac009, txt(aab001) aab001, txt(aab004) aab004,
+    half(aae140) aae140, half(aac031) aac031,
+    to_date(aac049::text, 'YYYYMMDD') aac049,
+    to_date(aac030::text, 'YYYYMMDD') aac030,
+    base::numeric(16,2) base, n_months, half(region) region,
+    half(org_uscc) org_uscc,
+    updated_at AT TIME ZONE 'Asia/Shanghai' updated_at
+FROM ac01 WHERE NOT is_bad(ac01);
+CREATE TABLE next_key (n bigint);
+INSERT INTO next_key VALUES (500000000);
+CREATE PROCEDURE churn(rounds int, pause float) LANGUAGE plpgsql AS $$
+DECLARE k text; dice int; fresh text;
+BEGIN
+    FOR i IN 1..rounds LOOP
+        dice := floor(random() * 100);
+        SELECT aac001 INTO k FROM ac01
+            OFFSET floor(random() * (SELECT count(*) FROM ac01)) LIMIT 1;
+        UPDATE next_key SET n = n + 1 RETURNING n::text INTO fresh;
+        IF dice < 40 THEN
+            UPDATE ac01 SET n_months = floor(random() * 720), base =
+                round((random() * 20000)::numeric, 2),
+                updated_at = localtimestamp(3) WHERE aac001 = k;
+        ELSIF dice < 55 THEN
+            DELETE FROM ac01 WHERE aac001 = k;
+        ELSIF dice < 75 THEN
+            INSERT INTO ac01 SELECT fresh, aac002, aac003, aac004, aac005,
+                aac006, aac009, aab001, aab004, aae140, aac031, aac049,
+                aac030, base, n_months, region, org_uscc, updated_at
+                FROM ac01 WHERE aac001 = k;
+        ELSIF dice < 82 THEN
+            UPDATE ac01 SET aac001 = fresh WHERE aac001 = k;
+        ELSIF dice < 90 THEN
+            UPDATE ac01 SET aac031 = '7' WHERE aac001 = k;
+        ELSIF dice < 97 THEN
+            UPDATE ac01 SET aac031 = '1' WHERE aac031 = '7' AND aac001 IN
+                (SELECT aac001 FROM ac01 WHERE aac031 = '7' LIMIT 3);
+        ELSE
+            UPDATE ac01 SET n_months = 12 WHERE aac001 IN
+                (SELECT aac001 FROM ac01 LIMIT 40);
+        END IF;
+        COMMIT;
+        PERFORM pg_sleep(pause * random());
+    END LOOP;
+END $$;
+"""
+ITEMS = ("aac001, aac002, aac003, aac004, aac005, aac006, aac009, aab001,"
+         " aab004, aae140, aac031, aac049, aac030, base, n_months, region,"
+         " org_uscc, updated_at")
+ROWS = ("SELECT aac001, md5(row({items})::text) FROM {table}"
+        " ORDER BY aac001 COLLATE \"C\"").format
+HELD = "SELECT key::jsonb->>0 FROM gx_held ORDER BY 1"
+BAD = "SELECT aac001 FROM ac01 WHERE is_bad(ac01) ORDER BY 1"
+HEADS = ("SELECT stream, next_seq, head, coalesce(stopped_at, -1)"
+         " FROM gx_stream WHERE stream LIKE '/450100/%' ORDER BY 1")
+# Batches that do not begin where the one before ended.
+BREAKS = ("SELECT count(*) FROM (SELECT first - lag(first + n, 1, 1::bigint)"
+          " OVER (PARTITION BY stream ORDER BY first) gap FROM gx_batch) g"
+          " WHERE gap <> 0")
+
+
+class Trouble(Exception):
+    pass
+
+
+def wait_until(seconds, what, condition, tick=0.1):
+    end = time.monotonic() + seconds
+    why = None
+    while True:
+        why = condition()
+        if why is None:
+            return
+        if time.monotonic() > end:
+            raise Trouble(f"{what} not within {seconds} s: {why}")
+        time.sleep(tick)  # between two looks at the condition
+
+
+class World:
+    def __init__(self, rows):
+        self.dir = tempfile.mkdtemp(prefix="gxbus-chaos-", dir="/var/tmp")
+        os.chmod(self.dir, 0o755)
+        self.env = dict(os.environ, GX_LOCAL_DIR=self.dir + "/d",
+                        GX_LOCAL_GUARD="0")
+        self.d = pathlib.Path(self.dir) / "d"
+        self.rows = rows
+        self.zombies = []
+
+    def ctl(self, *words, **env):
+        r = subprocess.run([CTL, *words], env=dict(self.env, **env),
+                           capture_output=True, text=True)
+        if r.returncode != 0 and words[0] != "status":
+            raise Trouble(f"ctl {' '.join(words)}: {r.stderr.strip()}")
+        return r
+
+    def runs(self, part):
+        return self.ctl("status", part).returncode == 0
+
+    def pid(self, part):
+        return int((self.d / "run" / f"{part}.pid").read_text().split()[0])
+
+    def port(self, name):
+        for line in (self.d / "ports").read_text().splitlines():
+            if line.split()[0] == name:
+                return int(line.split()[1])
+        raise Trouble(f"no port {name}")
+
+    def conninfo(self, user):
+        db = user
+        password = (self.d / "secret" / user).read_text()
+        return (f"host=127.0.0.1 port={self.port('postgres')} dbname={db}"
+                f" user={user} password={password}")
+
+    def psql(self, user, sql, stdin=None):
+        r = subprocess.run(
+            ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-d",
+             self.conninfo(user), "-c" if stdin is None else "-f",
+             sql if stdin is None else "-"],
+            input=stdin, capture_output=True, text=True)
+        if r.returncode != 0:
+            raise Trouble(f"psql {user}: {r.stderr.strip()}")
+        return [tuple(x.split("|")) for x in r.stdout.splitlines()]
+
+    def begin(self):
+        self.ctl("start", "postgres", "kafka-city", "kafka-hub")
+        gen = [sys.executable, ROOT / "conf/local/gen"]
+        table = subprocess.run([*gen, "--table"], capture_output=True,
+                               text=True, check=True).stdout
+        rows = subprocess.run([*gen, "--count", str(self.rows)],
+                              capture_output=True, text=True,
+                              check=True).stdout
+        self.psql("hrss", None, table + SETUP +
+                  "COPY public.ac01 FROM STDIN;\n" + rows + "\\.\n"
+                  "CREATE PUBLICATION gx_social FOR TABLE public.ac01;\n")
+        self.ctl("start", "hub", "city", "link", "nginx")
+
+    def end(self, keep):
+        for p in self.zombies:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+        if keep:
+            print(f"kept: GX_LOCAL_DIR={self.d}")
+            self.ctl("stop")
+            return
+        self.ctl("clean")
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # ---- are both ends equal? ----
+
+    def difference(self):
+        """None if equal, else what differs, counts only."""
+        try:
+            want = self.psql("hrss", ROWS(items=ITEMS, table="as_items"))
+            bad = self.psql("hrss", BAD)
+            heads = self.psql("gx_city", HEADS)
+            for user in ("gx_city", "gx_hub"):
+                why = self.end_differs(user, want, bad, heads)
+                if why:
+                    return f"{user}: {why}"
+        except Trouble as e:
+            return str(e)
+        return None
+
+    def end_differs(self, user, want, bad, heads):
+        have = dict(self.psql(user, ROWS(items=ITEMS,
+                                         table="social.insured")))
+        held = self.psql(user, HELD)
+        n_missing = sum(1 for k, md in want if have.get(k) != md)
+        extra = set(have) - {k for k, _ in want} - {k for k, in bad}
+        if n_missing or extra:
+            return f"{n_missing} rows missing or old, {len(extra)} too many"
+        if held != bad:
+            return f"{len(held)} keys held, {len(bad)} bad"
+        if self.psql(user, HEADS) != heads:
+            return "the heads differ"
+        if any(h[3] != "-1" for h in heads):
+            return "a stream stands still"
+        if self.psql(user, BREAKS) != [("0",)]:
+            return "the batches that were taken are not one chain"
+        return None
+
+    def settle(self, seconds=90):
+        wait_until(seconds, "both ends equal", self.difference)
+
+
+class Churn:
+    """Transactions of a department, in the background."""
+
+    def __init__(self, world, n, pause):
+        self.p = subprocess.Popen(
+            ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-d",
+             world.conninfo("hrss"), "-c", f"CALL churn({n}, {pause})"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def wait(self, may_fail):
+        text = self.p.communicate(timeout=120)[1]
+        if self.p.returncode != 0 and not may_fail:
+            raise Trouble(f"churn: {text.strip()}")
+
+
+# ---- faults: each returns once everything runs again ----
+
+def restart(w, part):
+    if not w.runs(part):
+        w.ctl("start", part)
+
+
+def kill(part):
+    def strike(w, rng):
+        w.ctl("kill", part)
+        time.sleep(rng.random() * 0.5)
+        restart(w, part)
+    return strike
+
+
+def crash(part):
+    turn = [0]
+
+    def strike(w, rng):
+        point = POINTS[part][turn[0] % len(POINTS[part])]
+        turn[0] += 1
+        w.ctl("stop", part)
+        try:
+            w.ctl("start", part,
+                  GX_CRASH_POINT=f"{point}:{rng.randrange(1, 4)}")
+        except Trouble:
+            pass  # it died before it was ready: that is the point
+        churn = Churn(w, 60, 0.01)
+        churn.wait(False)
+        wait_until(20, f"{part} dies at {point}",
+                   lambda: f"{part} still runs" if w.runs(part) else None)
+        w.ctl("start", part)
+    return strike
+
+
+def zombie(w, rng):
+    """The city is stopped; another daemon takes over; the first awakes."""
+    conf = (w.d / "city/gxbusd.conf").read_text()
+    other = w.d / "city/other.conf"
+    other.write_text(re.sub(r"(?m)^socket = .*\n", "", conf))
+    shutil.copymode(w.d / "city/gxbusd.conf", other)
+    st = os.stat(w.d / "city/gxbusd.conf")
+    os.chown(other, st.st_uid, st.st_gid)
+    first = w.pid("city")
+    os.kill(first, signal.SIGSTOP)
+    log = open(w.d / "log/other.log", "w+")
+    second = subprocess.Popen(
+        [w.d / "bin/gxbusd", "-c", other], stderr=log, stdout=log,
+        cwd=w.d, user=st.st_uid, group=st.st_gid, extra_groups=[])
+    w.zombies.append(second)
+    churn = Churn(w, 80, 0.01)
+    churn.wait(False)
+    # Read while the first is still stopped: everything by the second.
+    w.settle(60)
+    os.kill(first, signal.SIGCONT)
+    Churn(w, 80, 0.01).wait(False)
+    w.settle(60)
+    second.kill()
+    second.wait()
+    if "writer.settled" not in (w.d / "log/other.log").read_text():
+        raise Trouble("the second daemon never took over")
+
+
+def cut(w, rng):
+    """A backend of the hub ends between a COMMIT and its answer, or nearly."""
+    for _ in range(10):
+        w.psql("gx_hub", "SELECT pg_terminate_backend(pid) FROM"
+               " pg_stat_activity WHERE usename = 'gx_hub' AND pid <>"
+               " pg_backend_pid() AND query ~* '^(commit|update|insert)'")
+        time.sleep(rng.random() * 0.1)
+
+
+def control(w, rng):
+    """The checks themselves: a row changed behind the bus is seen."""
+    w.settle()
+    w.psql("gx_hub", "UPDATE social.insured SET n_months = n_months + 1"
+           " WHERE aac001 = (SELECT min(aac001) FROM social.insured)")
+    if w.difference() is None:
+        raise Trouble("a changed row was not seen: the check is blind")
+    w.psql("gx_hub", "UPDATE social.insured SET n_months = n_months - 1"
+           " WHERE aac001 = (SELECT min(aac001) FROM social.insured)")
+
+
+FAULTS = {
+    "kill-city": kill("city"), "kill-link": kill("link"),
+    "kill-hub": kill("hub"), "crash-city": crash("city"),
+    "crash-link": crash("link"), "crash-hub": crash("hub"),
+    "broker-city": kill("kafka-city"), "broker-hub": kill("kafka-hub"),
+    "postgres": kill("postgres"), "zombie": zombie, "cut": cut,
+}
+
+
+def play(w, name, rng, churn_n):
+    churn = Churn(w, churn_n, 0.008)
+    time.sleep(rng.random() * 0.8)  # the random moment
+    FAULTS[name](w, rng)
+    churn.wait(may_fail=name == "postgres")
+    w.settle()
+
+
+def verify_logs(w):
+    heads = []
+    for part, user in (("kafka-city", "gx_city"), ("kafka-hub", "gx_hub")):
+        r = subprocess.run(
+            [sys.executable, pathlib.Path(__file__).with_name(
+                "verify_log.py"), f"127.0.0.1:{w.port(part)}",
+             f"gx.batch.{CITY}", "--keys", str(w.d / "hub/trust")],
+            capture_output=True, text=True)
+        if r.returncode != 0:
+            raise Trouble(f"{part}: {r.stderr.strip()}")
+        lines = [x.split() for x in r.stdout.splitlines()]
+        print(part, r.stdout.strip())
+        heads.append([tuple(x[:3]) for x in lines])
+        stored = [h[:3] for h in w.psql(user, HEADS)]
+        if heads[-1] != stored:
+            raise Trouble(f"{part}: the log says another head than {user}")
+    if heads[0] != heads[1]:
+        raise Trouble("both logs hold different histories")
+
+
+def read_daemon_logs(w):
+    bad = []
+    for part in ("city", "link", "hub", "other"):
+        path = w.d / f"log/{part}.log"
+        if path.exists():
+            bad += [f"{part}: {x}" for x in
+                    path.read_text(errors="replace").splitlines()
+                    if re.search(r"^\S+ (error|fatal) ", x)
+                    or "assert" in x or "Sanitizer" in x]
+    if bad:
+        raise Trouble("unexpected lines in the daemons' logs:\n" +
+                      "\n".join(bad[:10]))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--rounds", type=int, default=22)
+    p.add_argument("--seed", type=int, default=int(time.time()))
+    p.add_argument("--faults", default=",".join(FAULTS))
+    p.add_argument("--rows", type=int, default=3000)
+    p.add_argument("--churn", type=int, default=250)
+    p.add_argument("--keep", action="store_true")
+    a = p.parse_args()
+    rng = random.Random(a.seed)
+    names = a.faults.split(",")
+    done = collections.Counter()
+    w = World(a.rows)
+    ok = False
+    print(f"seed {a.seed}, {a.rounds} rounds of {', '.join(names)}")
+    try:
+        w.begin()
+        w.settle(120)
+        control(w, rng)
+        for i in range(a.rounds):
+            name = names[i % len(names)]
+            at = time.monotonic()
+            play(w, name, rng, a.churn)
+            done[name] += 1
+            print(f"round {i + 1}: {name}: equal after"
+                  f" {time.monotonic() - at:.1f} s", flush=True)
+        verify_logs(w)
+        read_daemon_logs(w)
+        ok = True
+    except Trouble as e:
+        print(f"chaos: FAILED: {e}\nseed {a.seed}", file=sys.stderr)
+    finally:
+        w.end(a.keep or not ok)
+    print(json.dumps(done))
+    sys.exit(0 if ok else 1)
+
+
+if __name__ == "__main__":
+    main()
