@@ -105,7 +105,7 @@ static const struct gx_command commands[] = {
 	 false},
 	{"evidence check-inclusion", NULL, gx_cmd_evidence_check_inclusion,
 	 "--hash H [FILE]", 0, 0,
-	 "Is a leaf in a tree? RFC 9162 2.1.3.2; exit 10 if not", "",
+	 "Check that a leaf is in a tree (RFC 9162); exit 10 if not", "",
 	 "gxbus evidence check-inclusion --hash sm3 proof.json\n"
 	 "echo '{\"leafIdx\":0,\"treeSize\":2,\"leafHash\":\"...\","
 	 "\"root\":\"...\",\"proof\":[\"...\"]}' |\n"
@@ -113,7 +113,7 @@ static const struct gx_command commands[] = {
 	 false},
 	{"evidence check-consistency", NULL, gx_cmd_evidence_check_consistency,
 	 "--hash H [FILE]", 0, 0,
-	 "Does a tree begin with another? RFC 9162 2.1.4.2; exit 10 if not", "",
+	 "Check that a tree begins with another (RFC 9162); exit 10 if not", "",
 	 "gxbus evidence check-consistency --hash sm3 proof.json\n"
 	 "echo '{\"size1\":1,\"size2\":2,\"root1\":\"...\","
 	 "\"root2\":\"...\",\"proof\":[\"...\"]}' |\n"
@@ -127,7 +127,7 @@ static const struct gx_command commands[] = {
 	 "printf abc | gxbus crypto hmac-sm3 --key 00ff", false},
 	{"crypto sm2-verify", NULL, gx_cmd_crypto_sm2_verify,
 	 "--pub 04HEX --id TEXT --sig DERHEX [FILE]", 0, 0,
-	 "Is this an SM2 signature of the message? Exit 10 if not", "",
+	 "Check an SM2 signature of a message; exit 10 if it is none", "",
 	 "gxbus crypto sm2-verify --pub 04... --id 1234567812345678 "
 	 "--sig 3045... message",
 	 false},
