@@ -157,8 +157,7 @@ send_marker(struct gx_writer *w, int32_t partition, struct gx_err *e)
 	if (rc != GX_OK) {
 		return rc;
 	}
-	return w->log->ops->append(w->out, partition,
-				   gx_slice_str(w->origin),
+	return w->log->ops->append(w->out, partition, gx_slice_str(w->origin),
 				   gx_buf_view(&w->sealed), -1, e);
 }
 
@@ -174,10 +173,10 @@ open_lanes(struct gx_writer *w, struct gx_err *e)
 
 		at[i] = (struct gx_place){w->topic, w->lanes[i].partition,
 					  w->lanes[i].from};
-		rc = w->log->ops->range(w->log, w->topic, at[i].partition,
-					&low, &high, e);
-		if (rc == GX_OK && (low > at[i].offset ||
-				    high < at[i].offset)) {
+		rc = w->log->ops->range(w->log, w->topic, at[i].partition, &low,
+					&high, e);
+		if (rc == GX_OK &&
+		    (low > at[i].offset || high < at[i].offset)) {
 			rc = GX_ERR(e, GX_FATAL, "log.lost_tail",
 				    "%s/%d holds %lld to %lld, this node has "
 				    "read up to %lld: the log lost records; "
@@ -238,8 +237,6 @@ outbid(struct gx_writer *w, uint64_t epoch)
 	uint64_t dice = w->conf.random(w->conf.random_ctx);
 
 	w->highest_seen = epoch > w->highest_seen ? epoch : w->highest_seen;
-	w->log->ops->close_in(&w->in);
-	w->log->ops->close_out(&w->out);
 	w->pause_until_ms = gx_mono_ms() + (int64_t)(dice % PAUSE_MAX_MS);
 	w->phase = WR_PAUSE;
 	return GX_OK;
@@ -295,12 +292,12 @@ static enum gx_rc
 remember(struct wstream *ws, const struct gx_head *h,
 	 const unsigned char hash[GX_HASH], struct gx_err *e)
 {
-	struct folded *f = gx_mem_grow(ws->folded, ws->n_folded + 1,
-				       sizeof *ws->folded);
+	struct folded *f =
+		gx_mem_grow(ws->folded, ws->n_folded + 1, sizeof *ws->folded);
 
 	if (!f) {
-		return GX_ERR(e, GX_FATAL, "mem.none",
-			      "no memory to settle %s", ws->conf.stream);
+		return GX_ERR(e, GX_FATAL, "mem.none", "no memory to settle %s",
+			      ws->conf.stream);
 	}
 	ws->folded = f;
 	f = &ws->folded[ws->n_folded++];
@@ -311,9 +308,8 @@ remember(struct wstream *ws, const struct gx_head *h,
 }
 
 static enum gx_rc
-fold_batch(struct gx_writer *w, const struct wlane *la,
-	   const struct gx_head *h, const unsigned char hash[GX_HASH],
-	   struct gx_err *e)
+fold_batch(struct gx_writer *w, const struct wlane *la, const struct gx_head *h,
+	   const unsigned char hash[GX_HASH], struct gx_err *e)
 {
 	struct wstream *ws = find_stream(w, h->stream);
 	struct gx_taken t;
@@ -395,9 +391,9 @@ start_source(struct gx_writer *w, struct gx_err *e)
 					   gx_slice_str(ws->conf.stream),
 					   ws->chain.next_seq, e);
 		if (rc == GX_OK) {
-			rc = w->store->ops->count(
-				w->store, gx_slice_str(ws->conf.stream),
-				&ws->n_rows, e);
+			rc = w->store->ops->count(w->store,
+						  gx_slice_str(ws->conf.stream),
+						  &ws->n_rows, e);
 		}
 		gx_log(GX_LOG_INFO, "writer.settled",
 		       "stream=%s epoch=%llu next_seq=%llu", ws->conf.stream,
@@ -416,8 +412,9 @@ start_source(struct gx_writer *w, struct gx_err *e)
 	return rc;
 }
 
-enum gx_rc
-gx_writer_settle(struct gx_writer *w, int timeout_ms, struct gx_err *e)
+/* One message of the log; *all: every partition has shown our marker. */
+static enum gx_rc
+settle_one(struct gx_writer *w, int timeout_ms, bool *all, struct gx_err *e)
 {
 	size_t n_in_flight;
 	size_t n_settled = 0;
@@ -438,21 +435,34 @@ gx_writer_settle(struct gx_writer *w, int timeout_ms, struct gx_err *e)
 		return rc;
 	}
 	rc = fold(w, &m, e);
-	/* outbid() has closed the handle the message came from */
-	if (!w->in) {
-		return rc;
-	}
 	w->log->ops->done(w->in, &m);
-	if (rc != GX_OK) {
-		return rc;
-	}
 	for (size_t i = 0; i < w->n_lanes; i++) {
 		n_settled += w->lanes[i].is_settled;
 	}
-	if (n_settled < w->n_lanes) {
-		return GX_OK;
+	*all = n_settled == w->n_lanes;
+	return rc;
+}
+
+enum gx_rc
+gx_writer_settle(struct gx_writer *w, int timeout_ms, struct gx_err *e)
+{
+	bool all = w->in == NULL; /* settled before, the source was not ready */
+	enum gx_rc rc = GX_OK;
+
+	if (!all) {
+		rc = settle_one(w, timeout_ms, &all, e);
 	}
-	w->log->ops->close_in(&w->in);
+	if (w->phase == WR_PAUSE) { /* outbid: nothing of this claim stays */
+		w->log->ops->close_in(&w->in);
+		w->log->ops->close_out(&w->out);
+		return rc;
+	}
+	if (rc != GX_OK || !all) {
+		return rc;
+	}
+	if (w->in) {
+		w->log->ops->close_in(&w->in);
+	}
 	gx_crash_point("writer.settled");
 	rc = start_source(w, e);
 	if (rc == GX_OK) {

@@ -149,3 +149,22 @@ gx_kafka_err(struct gx_khandle *h, rd_kafka_resp_err_t err, bool is_doubt,
 	}
 	return rc;
 }
+
+enum gx_rc
+gx_kafka_bad(struct gx_khandle *h, rd_kafka_resp_err_t err, const char *what,
+	     const char *where, struct gx_err *e)
+{
+	enum gx_rc rc;
+
+	if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+		return GX_OK;
+	}
+	rc = gx_kafka_err(h, err, true, what, where, e);
+	if (strcmp(gx_kafka_err_row(err)->code, "log.no_topic") == 0) {
+		rc = GX_ABORT;
+		if (e) {
+			e->rc = rc;
+		}
+	}
+	return rc;
+}

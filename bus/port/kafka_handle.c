@@ -223,6 +223,12 @@ take_error(rd_kafka_t *rk, int err, const char *reason, void *ctx)
 	struct gx_khandle *h = ctx;
 
 	(void)rk;
+	/* 2.0.2 reports a topic or partition that is gone here, not to the
+	 * queue of its reader. */
+	if (!h->bad &&
+	    gx_kafka_err_row((rd_kafka_resp_err_t)err)->rc != GX_AGAIN) {
+		h->bad = (rd_kafka_resp_err_t)err;
+	}
 	if (h->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION &&
 	    err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
 		return; /* the reason says more than its consequence */

@@ -31,6 +31,7 @@ struct at {
 	rd_kafka_topic_t *rkt; /* shared by the places of a topic */
 	int32_t partition;
 	bool is_started;
+	int64_t next; /* offset after the last one delivered */
 };
 
 struct gx_in {
@@ -44,6 +45,8 @@ struct gx_in {
 	size_t n_pinned;
 	bool is_closing; /* only pinned messages are left */
 	int64_t moved_at_ms;
+	size_t n_burst;	    /* bytes delivered since the queue was empty */
+	size_t n_burst_max; /* so many say that the library stopped fetching */
 };
 
 void
@@ -103,6 +106,7 @@ start(struct gx_in *in, size_t i, int64_t offset, struct gx_err *e)
 	if (rd_kafka_consume_start_queue(at->rkt, at->partition, offset,
 					 in->queue) == 0) {
 		at->is_started = true;
+		at->next = offset;
 		return GX_OK;
 	}
 	return gx_kafka_err(in->h, rd_kafka_last_error(), true, "cannot read",
@@ -168,6 +172,21 @@ gx_kafka_close_in(struct gx_in **inp)
 	}
 }
 
+static size_t
+queue_bytes(rd_kafka_t *rk)
+{
+	char text[32];
+	size_t n = sizeof text;
+	uint64_t kbytes = 0;
+
+	if (rd_kafka_conf_get(rd_kafka_conf(rk), "queued.max.messages.kbytes",
+			      text, &n) != RD_KAFKA_CONF_OK ||
+	    !gx_parse_u64(text, strlen(text), UINT32_MAX, &kbytes)) {
+		return SIZE_MAX;
+	}
+	return (size_t)kbytes * 1024;
+}
+
 enum gx_rc
 gx_kafka_open_in(struct gx_log *l, const struct gx_place *places, size_t n,
 		 struct gx_in **out, struct gx_err *e)
@@ -186,6 +205,7 @@ gx_kafka_open_in(struct gx_log *l, const struct gx_place *places, size_t n,
 		return rc;
 	}
 	in->queue = rd_kafka_queue_new(in->h->rk);
+	in->n_burst_max = queue_bytes(in->h->rk) / 4 * 3;
 	for (size_t i = 0; i < n && rc == GX_OK; i++) {
 		in->places[i].rkt = find_topic(in, i, places[i].topic);
 		in->places[i].partition = places[i].partition;
@@ -247,7 +267,6 @@ refuse(struct gx_in *in, const rd_kafka_message_t *rkm, struct gx_msg *m,
 	const struct gx_kafka_row *row = gx_kafka_err_row(rkm->err);
 	char where[300] = "its topics";
 	size_t place = rkm->rkt ? find_place(in, rkm) : in->n_places;
-	enum gx_rc rc;
 
 	if (place < in->n_places) {
 		m->place = place;
@@ -258,15 +277,7 @@ refuse(struct gx_in *in, const rd_kafka_message_t *rkm, struct gx_msg *m,
 	if (row->rc == GX_AGAIN && place == in->n_places) {
 		return GX_AGAIN; /* it connects again by itself */
 	}
-	rc = gx_kafka_err(in->h, rkm->err, true, "cannot read", where, e);
-	if (strcmp(row->code, "log.no_topic") == 0) {
-		/* Look again: whoever opens anew counts its partitions. */
-		rc = GX_ABORT;
-		if (e) {
-			e->rc = rc;
-		}
-	}
-	return rc;
+	return gx_kafka_bad(in->h, rkm->err, "cannot read", where, e);
 }
 
 /* Nothing came.  Is there anybody at the other end? */
@@ -275,6 +286,10 @@ look_alive(struct gx_in *in, struct gx_err *e)
 {
 	int64_t at_ms = atomic_load(&in->h->answered_at_ms);
 
+	if (in->h->bad) {
+		return gx_kafka_bad(in->h, in->h->bad, "cannot read",
+				    in->h->last_text, e);
+	}
 	at_ms = at_ms > in->moved_at_ms ? at_ms : in->moved_at_ms;
 	if (in->n_places > 0 && gx_mono_ms() - at_ms > GX_KAFKA_STALL_MS) {
 		(void)GX_ERR(e, GX_ABORT, "kafka.stalled",
@@ -290,6 +305,39 @@ look_alive(struct gx_in *in, struct gx_err *e)
 }
 
 enum gx_rc
+gx_kafka_seek(struct gx_in *in, size_t place, int64_t offset, struct gx_err *e)
+{
+	struct at *at;
+
+	GX_ASSERT(in->magic == IN_MAGIC && place < in->n_places);
+	at = &in->places[place];
+	if (at->is_started &&
+	    rd_kafka_consume_stop(at->rkt, at->partition) != 0) {
+		return gx_kafka_err(in->h, rd_kafka_last_error(), true,
+				    "cannot stop reading",
+				    rd_kafka_topic_name(at->rkt), e);
+	}
+	at->is_started = false;
+	return start(in, place, offset, e);
+}
+
+/* 2.0.2 sleeps a whole second once its queue was full, however fast we empty
+ * it (2.2.0 has fetch.queue.backoff.ms for that): starting a partition anew
+ * where it stands wakes it.  Only after a burst as large as the queue, because
+ * an answer that is on its way is thrown away by this. */
+static enum gx_rc
+wake_fetcher(struct gx_in *in, struct gx_err *e)
+{
+	bool was_full = in->n_burst >= in->n_burst_max;
+
+	in->n_burst = 0;
+	if (!was_full) {
+		return GX_OK;
+	}
+	return gx_kafka_seek(in, in->last, in->places[in->last].next, e);
+}
+
+enum gx_rc
 gx_kafka_next(struct gx_in *in, int timeout_ms, struct gx_msg *m,
 	      struct gx_err *e)
 {
@@ -300,7 +348,14 @@ gx_kafka_next(struct gx_in *in, int timeout_ms, struct gx_msg *m,
 	GX_ASSERT(in->magic == IN_MAGIC);
 	memset(m, 0, sizeof *m);
 	rd_kafka_poll(in->h->rk, 0); /* its errors and log lines */
-	rkm = rd_kafka_consume_queue(in->queue, timeout_ms);
+	rkm = rd_kafka_consume_queue(in->queue, 0);
+	if (!rkm) {
+		rc = wake_fetcher(in, e);
+		if (rc != GX_OK) {
+			return rc;
+		}
+		rkm = rd_kafka_consume_queue(in->queue, timeout_ms);
+	}
 	if (!rkm) {
 		return look_alive(in, e);
 	}
@@ -316,6 +371,8 @@ gx_kafka_next(struct gx_in *in, int timeout_ms, struct gx_msg *m,
 	gx_kmsg_push(&in->lent, km);
 	m->place = find_place(in, rkm);
 	GX_ASSERT(m->place < in->n_places);
+	in->places[m->place].next = rkm->offset + 1;
+	in->n_burst += rkm->len;
 	m->offset = rkm->offset;
 	m->from = read_from(rkm);
 	m->key = gx_slice(rkm->key, rkm->key_len);
@@ -356,21 +413,4 @@ gx_kafka_in_unpin(struct gx_kmsg *km)
 	if (in->is_closing && in->n_pinned == 0) {
 		finish(in);
 	}
-}
-
-enum gx_rc
-gx_kafka_seek(struct gx_in *in, size_t place, int64_t offset, struct gx_err *e)
-{
-	struct at *at;
-
-	GX_ASSERT(in->magic == IN_MAGIC && place < in->n_places);
-	at = &in->places[place];
-	if (at->is_started &&
-	    rd_kafka_consume_stop(at->rkt, at->partition) != 0) {
-		return gx_kafka_err(in->h, rd_kafka_last_error(), true,
-				    "cannot stop reading",
-				    rd_kafka_topic_name(at->rkt), e);
-	}
-	at->is_started = false;
-	return start(in, place, offset, e);
 }

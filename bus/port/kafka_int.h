@@ -34,6 +34,7 @@ struct gx_khandle {
 	/* Set by callbacks in our own thread, inside rd_kafka_poll. */
 	rd_kafka_resp_err_t last_err; /* of the connection */
 	char last_text[160];
+	rd_kafka_resp_err_t bad; /* first one that does not mend itself */
 	struct gx_knoise noise[6];
 };
 
@@ -81,6 +82,12 @@ const struct gx_kafka_row *gx_kafka_err_row(rd_kafka_resp_err_t err);
  * GX_AGAIN. */
 enum gx_rc gx_kafka_err(struct gx_khandle *h, rd_kafka_resp_err_t err,
 			bool is_doubt, const char *what, const char *where,
+			struct gx_err *e) GX_MUSTCHECK;
+
+/* What the handle said outside of any call: GX_OK, or as gx_kafka_err with
+ * doubt.  "log.no_topic" is GX_ABORT here: whoever opens anew looks again. */
+enum gx_rc gx_kafka_bad(struct gx_khandle *h, rd_kafka_resp_err_t err,
+			const char *what, const char *where,
 			struct gx_err *e) GX_MUSTCHECK;
 
 /* A message that was read: lent by an in, later perhaps pinned by an out. */

@@ -174,6 +174,9 @@ check(struct gx_out *o, struct gx_err *e)
 		return gx_kafka_err(h, o->bad, true, "a delivery failed to",
 				    topic, e);
 	}
+	if (h->bad) {
+		return gx_kafka_bad(h, h->bad, "cannot write to", topic, e);
+	}
 	if (o->n_in_flight == 0) {
 		atomic_store(&h->is_broken, false);
 		return GX_OK;
@@ -218,27 +221,28 @@ put(struct gx_out *o, const struct item *it, struct gx_err *e)
 	int flags = it->pin ? 0 : RD_KAFKA_MSG_F_COPY;
 	rd_kafka_resp_err_t err;
 	char from[24];
-	int n = snprintf(from, sizeof from, "%lld", (long long)it->from);
+	ssize_t n = snprintf(from, sizeof from, "%lld", (long long)it->from);
 	void *value = lend(it->value);
 	void *key = lend(it->key);
 	void *pin = it->pin;
 
+	/* The macros around these are no standard C.  producev, not produceva:
+	 * that one frees headers twice if a partition is missing (#4628). */
 	if (it->from >= 0) {
 		err = rd_kafka_producev(
-			o->h->rk, RD_KAFKA_V_RKT(o->rkt),
-			RD_KAFKA_V_PARTITION(it->partition),
-			RD_KAFKA_V_MSGFLAGS(flags),
-			RD_KAFKA_V_KEY(key, it->key.n),
-			RD_KAFKA_V_VALUE(value, it->value.n),
-			RD_KAFKA_V_HEADER(GX_KAFKA_FROM, from, n),
-			RD_KAFKA_V_OPAQUE(pin), RD_KAFKA_V_END);
+			o->h->rk, RD_KAFKA_VTYPE_RKT, o->rkt,
+			RD_KAFKA_VTYPE_PARTITION, it->partition,
+			RD_KAFKA_VTYPE_MSGFLAGS, flags, RD_KAFKA_VTYPE_KEY, key,
+			it->key.n, RD_KAFKA_VTYPE_VALUE, value, it->value.n,
+			RD_KAFKA_VTYPE_HEADER, GX_KAFKA_FROM, from, n,
+			RD_KAFKA_VTYPE_OPAQUE, pin, RD_KAFKA_VTYPE_END);
 	} else {
-		err = rd_kafka_producev(o->h->rk, RD_KAFKA_V_RKT(o->rkt),
-					RD_KAFKA_V_PARTITION(it->partition),
-					RD_KAFKA_V_MSGFLAGS(flags),
-					RD_KAFKA_V_KEY(key, it->key.n),
-					RD_KAFKA_V_VALUE(value, it->value.n),
-					RD_KAFKA_V_OPAQUE(pin), RD_KAFKA_V_END);
+		err = rd_kafka_producev(
+			o->h->rk, RD_KAFKA_VTYPE_RKT, o->rkt,
+			RD_KAFKA_VTYPE_PARTITION, it->partition,
+			RD_KAFKA_VTYPE_MSGFLAGS, flags, RD_KAFKA_VTYPE_KEY, key,
+			it->key.n, RD_KAFKA_VTYPE_VALUE, value, it->value.n,
+			RD_KAFKA_VTYPE_OPAQUE, pin, RD_KAFKA_VTYPE_END);
 	}
 	if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
 		return GX_AGAIN; /* e stays: this is no outage */

@@ -67,12 +67,8 @@ static void
 body_root(struct gx_merkle *m, struct gx_slice body,
 	  unsigned char root[GX_HASH])
 {
-	struct gx_slice line;
-	size_t at = 0;
 	gx_merkle_begin(m);
-	while (gx_body_next(body, &at, &line)) {
-		gx_merkle_add(m, line);
-	}
+	gx_merkle_body(m, body);
 	gx_merkle_root(m, root);
 }
 

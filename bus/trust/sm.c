@@ -49,14 +49,26 @@ struct gx_key {
 	char id[GX_KID + 1];
 };
 
-struct gx_sm3 *
-gx_sm3_new(void)
+static struct gx_sm3 *
+open_hash(const char *name)
 {
 	struct gx_sm3 *h = gx_mem_new(sizeof(*h));
-	h->md = EVP_MD_fetch(NULL, "SM3", NULL);
+	h->md = EVP_MD_fetch(NULL, name, NULL);
 	h->ctx = EVP_MD_CTX_new();
 	GX_ASSERT(h->md && h->ctx);
 	return h;
+}
+
+struct gx_sm3 *
+gx_sm3_new(void)
+{
+	return open_hash("SM3");
+}
+
+struct gx_sm3 *
+gx_sm3_new_sha256(void)
+{
+	return open_hash("SHA256");
 }
 
 void

@@ -17,6 +17,8 @@ void gx_sm3(const void *p, size_t n, unsigned char out[GX_SM3]);
 
 struct gx_sm3; /* streaming */
 struct gx_sm3 *gx_sm3_new(void);
+/* The same object doing SHA-256 (32 bytes too), for trees of others. */
+struct gx_sm3 *gx_sm3_new_sha256(void);
 void gx_sm3_free(struct gx_sm3 **h);
 void gx_sm3_begin(struct gx_sm3 *h);
 void gx_sm3_add(struct gx_sm3 *h, const void *p, size_t n);

@@ -1,0 +1,244 @@
+/*
+ * Store on PostgreSQL: quarantine at the source, and releases.
+ *
+ * A row is keyed by (stream, position), so that reading a source twice sets
+ * nothing aside twice.  It is committed before a batch passes its record; if
+ * we die between, the take-over forgets it (settle) unless a release covers
+ * it, and the record is read again.
+ *
+ * A release is one transaction: the position, and the rows it covers.  Numbers
+ * of rows are shared by all flows of the node, so a release covers only rows
+ * of streams that this store has settled or set aside for: its flow's.
+ *
+ * The ceiling counts open rows of the flow.  Rows that were there before never
+ * meet it, so a flow that stands at its ceiling can still repeat itself.
+ */
+#include "flow/store_pg_int.h"
+
+/* ---- setting aside ---- */
+
+static enum gx_rc
+put_aside(struct gx_store_pg *st, const struct gx_aside *as, struct gx_err *e)
+{
+	struct gx_buf *c = st->a.col;
+
+	gx_store_pg_put(&c[0], as->stream);
+	gx_store_pg_put(&c[1], as->pos);
+	gx_store_pg_put_u64(&c[2], as->seq);
+	gx_store_pg_put(&c[3], as->key);
+	gx_buf_reset(&st->text);
+	if (!gx_store_pg_clean_json(&st->text, as->reasons)) {
+		return GX_ERR(e, GX_FATAL, "mem.full",
+			      "the reasons of a refused record are too long");
+	}
+	gx_store_pg_put(&c[4], gx_buf_view(&st->text));
+	gx_store_pg_put_hex(&c[5], as->original.p, as->original.n);
+	gx_store_pg_put(&st->b.col[0], as->time);
+	st->a.n++;
+	return GX_OK;
+}
+
+static enum gx_rc
+insert_asides(struct gx_store_pg *st, int64_t *n_new, struct gx_err *e)
+{
+	const char *params[7];
+	enum gx_rc rc = gx_store_pg_params(&st->a, 6, params, e);
+
+	if (rc == GX_OK) {
+		rc = gx_store_pg_params(&st->b, 1, params + 6, e);
+	}
+	if (rc == GX_OK) {
+		rc = gx_pg_query(
+			st->pg,
+			"INSERT INTO gx_quarantine (side, stream, pos, seq, "
+			"key, reasons, original, first_seen, last_seen) "
+			"SELECT 'source', v.stream, v.pos, v.seq, v.key, "
+			"v.reasons, v.original, v.at, v.at FROM "
+			"unnest($1::text[], $2::text[], $3::bigint[], "
+			"$4::text[], $5::jsonb[], $6::bytea[], "
+			"$7::timestamptz[]) WITH ORDINALITY v(stream, pos, "
+			"seq, key, reasons, original, at, i) ORDER BY v.i "
+			"ON CONFLICT (side, stream, pos) DO NOTHING",
+			7, params, NULL, e);
+	}
+	*n_new = rc == GX_OK ? gx_pg_n_changed(st->pg) : 0;
+	return rc;
+}
+
+static enum gx_rc
+find_upto(struct gx_store_pg *st, struct gx_err *e)
+{
+	/* Closed and still in place from the insert. */
+	const char *params[] = {gx_buf_str(&st->a.col[0]),
+				gx_buf_str(&st->a.col[1])};
+	const struct gx_rows *r;
+	enum gx_rc rc =
+		gx_pg_query(st->pg,
+			    "SELECT max(q.id) FROM gx_quarantine q JOIN "
+			    "unnest($1::text[], $2::text[]) v(stream, pos) "
+			    "ON q.side = 'source' AND q.stream = v.stream "
+			    "AND q.pos = v.pos",
+			    2, params, &r, e);
+
+	if (rc == GX_OK && (uint64_t)gx_rows_int(r, 0, 0) > st->upto) {
+		st->upto = (uint64_t)gx_rows_int(r, 0, 0);
+	}
+	return rc;
+}
+
+/* The names of this flow's streams as the only column of a. */
+static enum gx_rc
+put_own(struct gx_store_pg *st, struct spg_arrays *a, const char **param,
+	struct gx_err *e)
+{
+	gx_store_pg_arrays_reset(a);
+	for (size_t i = 0; i < st->n_streams; i++) {
+		gx_store_pg_put(&a->col[0], gx_slice_str(st->streams[i]));
+	}
+	return gx_store_pg_params(a, 1, param, e);
+}
+
+static enum gx_rc
+check_ceiling(struct gx_store_pg *st, struct gx_err *e)
+{
+	const char *params[1];
+	const struct gx_rows *r;
+	enum gx_rc rc = put_own(st, &st->b, params, e);
+
+	if (rc == GX_OK) {
+		rc = gx_pg_query(st->pg,
+				 "SELECT count(*) FROM gx_quarantine WHERE "
+				 "side = 'source' AND state = 'open' AND "
+				 "stream = ANY($1::text[])",
+				 1, params, &r, e);
+	}
+	if (rc == GX_OK &&
+	    (uint64_t)gx_rows_int(r, 0, 0) > st->quarantine_max_rows) {
+		return GX_ERR(e, GX_AGAIN, "quarantine.full",
+			      "the quarantine of the flow would hold more than "
+			      "%llu records",
+			      (unsigned long long)st->quarantine_max_rows);
+	}
+	return rc;
+}
+
+enum gx_rc
+gx_store_pg_aside(struct gx_store *s, const struct gx_aside *rows, size_t n,
+		  uint64_t *upto, struct gx_err *e)
+{
+	struct gx_store_pg *st = store_pg_of(s);
+	int64_t n_new = 0;
+	enum gx_rc rc = gx_store_pg_connect(st, e);
+
+	gx_store_pg_arrays_reset(&st->a);
+	gx_store_pg_arrays_reset(&st->b);
+	for (size_t i = 0; rc == GX_OK && i < n; i++) {
+		gx_store_pg_list(&st->streams, &st->n_streams, rows[i].stream);
+		rc = put_aside(st, &rows[i], e);
+	}
+	if (rc == GX_OK && n > 0) {
+		rc = gx_pg_exec(st->pg, "BEGIN", e);
+		if (rc == GX_OK) {
+			rc = insert_asides(st, &n_new, e);
+		}
+		if (rc == GX_OK && n_new > 0 && st->quarantine_max_rows > 0) {
+			rc = check_ceiling(st, e);
+		}
+		if (rc == GX_OK) {
+			rc = find_upto(st, e);
+		}
+		if (rc == GX_OK) {
+			rc = gx_pg_exec(st->pg, "COMMIT", e);
+		}
+	}
+	*upto = st->upto;
+	return gx_store_pg_undo(st, rc, e);
+}
+
+/* ---- settling and releasing ---- */
+
+enum gx_rc
+gx_store_pg_settle(struct gx_store *s, struct gx_slice stream,
+		   uint64_t next_seq, struct gx_err *e)
+{
+	struct gx_store_pg *st = store_pg_of(s);
+	char name[GX_STREAM_MAX + 1], number[24];
+	const char *params[] = {name, number};
+	enum gx_rc rc = gx_store_pg_connect(st, e);
+
+	gx_store_pg_list(&st->streams, &st->n_streams, stream);
+	(void)snprintf(name, sizeof(name), "%.*s", (int)stream.n, stream.p);
+	(void)snprintf(number, sizeof(number), "%llu",
+		       (unsigned long long)next_seq);
+	if (rc == GX_OK) {
+		rc = gx_pg_query(st->pg,
+				 "DELETE FROM gx_quarantine WHERE side = "
+				 "'source' AND stream = $1 AND "
+				 "seq >= $2::bigint AND NOT is_released",
+				 2, params, NULL, e);
+	}
+	return gx_store_pg_undo(st, rc, e);
+}
+
+enum gx_rc
+gx_store_pg_release(struct gx_store *s, const char *flow, struct gx_slice pos,
+		    uint64_t upto, struct gx_err *e)
+{
+	struct gx_store_pg *st = store_pg_of(s);
+	char number[24];
+	const char *params[] = {flow, NULL};
+	const char *covered[] = {NULL, number};
+	enum gx_rc rc = gx_store_pg_connect(st, e);
+
+	(void)snprintf(number, sizeof(number), "%llu",
+		       (unsigned long long)upto);
+	gx_buf_reset(&st->text);
+	if (rc == GX_OK && !gx_buf_slice(&st->text, pos)) {
+		rc = GX_ERR(e, GX_FATAL, "mem.full",
+			    "a position is too long to be released");
+	}
+	params[1] = gx_buf_str(&st->text);
+	if (rc == GX_OK) {
+		rc = put_own(st, &st->a, covered, e);
+	}
+	if (rc == GX_OK) {
+		rc = gx_pg_pipe(st->pg,
+				"INSERT INTO gx_release (flow, pos) VALUES "
+				"($1, $2) ON CONFLICT (flow) DO UPDATE SET "
+				"pos = excluded.pos, at = now()",
+				2, params, e);
+	}
+	if (rc == GX_OK && upto > 0) {
+		rc = gx_pg_pipe(st->pg,
+				"UPDATE gx_quarantine SET is_released = true "
+				"WHERE side = 'source' AND NOT is_released AND "
+				"stream = ANY($1::text[]) AND id <= $2::bigint",
+				2, covered, e);
+	}
+	if (rc == GX_OK) { /* one implicit transaction up to here */
+		rc = gx_pg_pipe_sync(st->pg, NULL, 0, e);
+	}
+	return gx_store_pg_undo(st, rc, e);
+}
+
+enum gx_rc
+gx_store_pg_released(struct gx_store *s, const char *flow, struct gx_buf *pos,
+		     struct gx_err *e)
+{
+	struct gx_store_pg *st = store_pg_of(s);
+	const char *params[] = {flow};
+	const struct gx_rows *r;
+	enum gx_rc rc = gx_store_pg_connect(st, e);
+
+	if (rc == GX_OK) {
+		rc = gx_pg_query(st->pg,
+				 "SELECT pos FROM gx_release WHERE flow = $1",
+				 1, params, &r, e);
+	}
+	if (rc == GX_OK && gx_rows_n(r) > 0 &&
+	    !gx_buf_slice(pos, gx_rows_slice(r, 0, 0))) {
+		return GX_ERR(e, GX_FATAL, "mem.full",
+			      "the released position of %s does not fit", flow);
+	}
+	return gx_store_pg_undo(st, rc, e);
+}

@@ -1,0 +1,256 @@
+/*
+ * World, what must hold.
+ *
+ * At each commit: the lines are, byte for byte, the next records of the source
+ * for this stream.  At each release: every record at or below is taken at the
+ * own node or set aside.  When the faults have ended: everything is everywhere
+ * and the source released to its end, or what is missing was lost by a fault
+ * that must be reported, and is: by a stream that stands still or a flow that
+ * stopped, with a code that fits this loss.
+ */
+#include "world.h"
+
+static bool
+make_line(const struct w_source *src, size_t no, char out[160])
+{
+	if (src->rec[no - 1].kind == REC_GOOD) {
+		snprintf(out, 160,
+			 "{\"op\":\"u\",\"k\":[\"k%zu\"],\"t\":\"2026-11-24T"
+			 "17:00:00.000+08:00\",\"d\":{\"n\":%zu}}",
+			 no % 7, no);
+	} else {
+		snprintf(out, 160,
+			 "{\"op\":\"q\",\"k\":[\"k%zu\"],\"t\":\"2026-11-24T"
+			 "17:00:00.000+08:00\"}",
+			 no % 7);
+	}
+	return true;
+}
+
+void
+world_check_apply(enum w_node n, size_t s, const struct gx_head *h)
+{
+	const struct w_stream *st = &W.stream[s];
+	size_t i = W.db[n].row[s].n_lines;
+	struct gx_slice line;
+	size_t at = 0;
+	char want[160];
+
+	if (h->first != i + 1) {
+		world_fail("%s at %s: takes %llu, after %zu lines", st->name,
+			   n == CITY ? "city" : "hub",
+			   (unsigned long long)h->first, i);
+		return;
+	}
+	while (gx_body_next(h->body, &at, &line)) {
+		if (i < st->n_want &&
+		    make_line(&W.source[st->source], st->want[i], want) &&
+		    gx_slice_eq(line, gx_slice_str(want))) {
+			i++;
+			continue;
+		}
+		world_fail("%s at %s: line %zu is not the source's", st->name,
+			   n == CITY ? "city" : "hub", i + 1);
+		return;
+	}
+}
+
+/* Is the record number no of a source set aside at its node? */
+static bool
+is_aside(const struct w_source *src, size_t no)
+{
+	const struct w_db *db = &W.db[CITY];
+
+	for (size_t i = 0; i < db->n_asides; i++) {
+		if (db->aside[i].is_there && db->aside[i].pos == no &&
+		    db->aside[i].stream ==
+			    src->first + src->rec[no - 1].stream) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static size_t
+n_aside_missing(const struct w_source *src, size_t upto)
+{
+	size_t n = 0;
+
+	/* A restored quarantine is one of the losses that [02] mends. */
+	for (size_t no = 1; no <= upto && !(W.lost & LOST_CITY_DB); no++) {
+		enum w_record kind = src->rec[no - 1].kind;
+
+		n += (kind == REC_BAD || kind == REC_BAD_NO_KEY) &&
+		     !is_aside(src, no);
+	}
+	return n;
+}
+
+void
+world_check_release(const struct w_source *src, size_t pos)
+{
+	for (size_t k = 0; k < src->n_streams; k++) {
+		size_t s = src->first + k;
+		size_t n = W.db[CITY].row[s].n_lines;
+		const struct w_stream *st = &W.stream[s];
+
+		if (n < st->n_want && st->want[n] <= pos) {
+			world_fail("record %zu of %s is released and not taken",
+				   st->want[n], st->name);
+			return;
+		}
+	}
+	if (n_aside_missing(src, pos) > 0) {
+		world_fail("a bad record at or below %zu is released and not "
+			   "set aside",
+			   pos);
+	}
+}
+
+/* Everything that can be had is at this node. */
+static bool
+has_all(enum w_node n, size_t s)
+{
+	const struct w_row *row = &W.db[n].row[s];
+	const struct w_stream *st = &W.stream[s];
+
+	return row->n_lines == st->n_want ||
+	       (W.source[st->source].is_lost &&
+		st->want[row->n_lines] > W.source[st->source].n);
+}
+
+bool
+world_is_complete(void)
+{
+	for (size_t s = 0; s < W.n_streams; s++) {
+		for (int n = 0; n < W_NODES; n++) {
+			if (!has_all((enum w_node)n, s) ||
+			    W.db[n].row[s].row.is_stopped) {
+				return false;
+			}
+		}
+	}
+	for (size_t i = 0; i < W.n_sources; i++) {
+		const struct w_source *src = &W.source[i];
+
+		if (src->released < src->n ||
+		    n_aside_missing(src, src->n) > 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* ---- what may be reported, and whether it is ---- */
+
+static const struct {
+	const char *code;
+	unsigned lost;
+} reports[] = {
+	{"log.lost_tail", LOST_CITY_LOG},
+	{"link.ahead", LOST_CITY_LOG},
+	{"writer.unsettled", LOST_CITY_LOG},
+	{"writer.stream_stopped", LOST_CITY_LOG},
+	{"stream.gap", LOST_CITY_LOG},
+	{"stream.marker_missing", LOST_CITY_LOG},
+	{"stream.equivocation", LOST_CITY_LOG},
+	{"source.released_beyond", LOST_CITY_DB},
+	{"source.restored", LOST_SOURCE | LOST_SOURCE << 1},
+};
+
+bool
+world_may_report(const char *code)
+{
+	for (size_t i = 0; i < sizeof reports / sizeof *reports; i++) {
+		if (strcmp(code, reports[i].code) == 0) {
+			return (W.lost & reports[i].lost) != 0;
+		}
+	}
+	return false;
+}
+
+static bool
+flow_says(enum w_kind kind, enum w_node n, size_t source)
+{
+	for (size_t i = 0; i < W.n_parts; i++) {
+		const struct part *p = &W.part[i];
+
+		if (p->is_on && p->kind == kind && p->node == n &&
+		    (kind != WRITER || p->source == source) &&
+		    world_may_report(p->code)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+row_says(enum w_node n, size_t s)
+{
+	const struct gx_stream_row *row = &W.db[n].row[s].row;
+
+	return row->is_stopped && world_may_report(row->why);
+}
+
+static bool
+is_reported(enum w_node n, size_t s)
+{
+	size_t source = W.stream[s].source;
+
+	if (row_says(n, s) || flow_says(READER, n, 0) ||
+	    flow_says(WRITER, CITY, source)) {
+		return true;
+	}
+	if (n == CITY) {
+		return false;
+	}
+	return flow_says(LINK, CITY, 0) ||
+	       (!has_all(CITY, s) && is_reported(CITY, s));
+}
+
+static void
+describe(enum w_node n, size_t s)
+{
+	const struct w_row *row = &W.db[n].row[s];
+
+	world_fail("%s at %s: %zu of %zu lines, %s%s; nobody says why",
+		   W.stream[s].name, n == CITY ? "city" : "hub", row->n_lines,
+		   W.stream[s].n_want, row->row.is_stopped ? "stopped: " : "",
+		   row->row.is_stopped ? row->row.why : "not stopped");
+}
+
+void
+world_check_end(void)
+{
+	if (world_is_complete()) {
+		T.complete++;
+		return;
+	}
+	for (size_t s = 0; s < W.n_streams; s++) {
+		for (int n = 0; n < W_NODES; n++) {
+			enum w_node node = (enum w_node)n;
+
+			if ((!has_all(node, s) ||
+			     W.db[n].row[s].row.is_stopped) &&
+			    !is_reported(node, s)) {
+				describe(node, s);
+				return;
+			}
+		}
+	}
+	for (size_t i = 0; i < W.n_sources; i++) {
+		const struct w_source *src = &W.source[i];
+
+		if ((src->released < src->n ||
+		     n_aside_missing(src, src->n) > 0) &&
+		    !flow_says(WRITER, CITY, i) &&
+		    !flow_says(READER, CITY, 0)) {
+			world_fail("source %zu: released %zu of %zu, %zu bad "
+				   "records not set aside; nobody says why",
+				   i, src->released, src->n,
+				   n_aside_missing(src, src->n));
+			return;
+		}
+	}
+	T.reported++;
+}
