@@ -41,7 +41,12 @@ $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 # A test is one .c file plus tests/unit/<helper>.c files that begin with no t_.
-TEST_HELP := $(filter-out tests/unit/t_% tests/unit/sim_%,$(TEST_SRC))
+# world*.c is what simulations run in.
+WORLD := $(filter tests/unit/world%,$(TEST_SRC))
+TEST_HELP := $(filter-out tests/unit/t_% tests/unit/sim_% $(WORLD),$(TEST_SRC))
+$(OUT)/tests/sim_%: $(OUT)/tests/unit/sim_%.o $(WORLD:%.c=$(OUT)/%.o) $(OUT)/libgx.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(TEST_HELP:%.c=$(OUT)/%.o) $(OUT)/libgx.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka

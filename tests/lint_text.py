@@ -37,9 +37,11 @@ HOMES = [
     (r"iconv\.h", r"bus/base/text\.c"),
     (r"openssl/", r"bus/trust/sm\w*\.c"),
     (r"(libpq|postgres|pg_config|pgtypes|catalog/pg_)", r"bus/port/pg\w*\.c"),
-    (r"librdkafka/",
-     r"(bus/port/kafka\w*\.[ch]|tests/unit/t_kafka\w*\.c"
-     r"|tests/bench/bare_relay\.c)"),
+    (
+        r"librdkafka/",
+        r"(bus/port/kafka\w*\.[ch]|tests/unit/t_kafka\w*\.c"
+        r"|tests/bench/bare_relay\.c)",
+    ),
     (r"microhttpd\.h", r"bus/port/http_\w+\.c"),
     (r"curl/", r"bus/port/http_\w+\.c"),
     (r"pcre2\.h", r"bus/record/\w+\.c"),

@@ -7,8 +7,8 @@
  * refuse it, let another part run first, or let the caller die; a dead part's
  * calls do nothing and answer GX_ABORT until the scheduler buries it.
  */
-#ifndef GX_TESTS_WORLD_H
-#define GX_TESTS_WORLD_H
+#ifndef GX_TESTS_UNIT_WORLD_H
+#define GX_TESTS_UNIT_WORLD_H
 
 #include "flow/source.h"
 #include "flow/store.h"
