@@ -264,6 +264,7 @@ run(void *arg)
 			close_flow(&r);
 			r.is_stopped = false;
 			r.pause_ms = 0;
+			move(w, GX_W_STARTING, NULL);
 		}
 		if (wish.pause) {
 			close_flow(&r);

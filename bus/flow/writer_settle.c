@@ -98,6 +98,7 @@ load_lanes(struct gx_writer *w, struct gx_err *e)
 			      ld.n_met, w->n_streams, w->origin);
 	}
 	if (ld.is_deposed) {
+		w->epoch = 0; /* a restart is a person's word: a new claim */
 		return GX_ERR(e, GX_FATAL, "writer.deposed",
 			      "another writer has taken %s over: this one "
 			      "ends; restart the flow here to take it back",
