@@ -298,10 +298,12 @@ def crash(part):
     def strike(w, rng):
         point = POINTS[part][turn[0] % len(POINTS[part])]
         turn[0] += 1
+        # Some points are passed once in a take-over, some by each batch.
+        once = point in ("writer.after_marker", "writer.settled")
+        count = 1 if once else rng.randrange(1, 4)
         w.ctl("stop", part)
         try:
-            w.ctl("start", part,
-                  GX_CRASH_POINT=f"{point}:{rng.randrange(1, 4)}")
+            w.ctl("start", part, GX_CRASH_POINT=f"{point}:{count}")
         except Trouble:
             pass  # it died before it was ready: that is the point
         churn = Churn(w, 60, 0.01)
