@@ -98,6 +98,39 @@ static const struct gx_command commands[] = {
 	{"record check-id", NULL, gx_cmd_record_check_id, "KIND VALUE...", 0, 0,
 	 "Check identifiers and codes of the GB standards", "",
 	 "gxbus record check-id region 450100", false},
+	{"evidence root", NULL, gx_cmd_evidence_root, "--hash H [FILE]", 0, 0,
+	 "Merkle root (RFC 6962) of leaves in hex, one a line", "",
+	 "gxbus evidence root --hash sm3 leaves.txt\n"
+	 "printf '\\n00\\n' | gxbus evidence root --hash sha256",
+	 false},
+	{"evidence check-inclusion", NULL, gx_cmd_evidence_check_inclusion,
+	 "--hash H [FILE]", 0, 0,
+	 "Check that a leaf is in a tree (RFC 9162); exit 10 if not", "",
+	 "gxbus evidence check-inclusion --hash sm3 proof.json\n"
+	 "echo '{\"leafIdx\":0,\"treeSize\":2,\"leafHash\":\"...\","
+	 "\"root\":\"...\",\"proof\":[\"...\"]}' |\n"
+	 "    gxbus evidence check-inclusion --hash sha256",
+	 false},
+	{"evidence check-consistency", NULL, gx_cmd_evidence_check_consistency,
+	 "--hash H [FILE]", 0, 0,
+	 "Check that a tree begins with another (RFC 9162); exit 10 if not", "",
+	 "gxbus evidence check-consistency --hash sm3 proof.json\n"
+	 "echo '{\"size1\":1,\"size2\":2,\"root1\":\"...\","
+	 "\"root2\":\"...\",\"proof\":[\"...\"]}' |\n"
+	 "    gxbus evidence check-consistency --hash sha256",
+	 false},
+	{"crypto sm3", NULL, gx_cmd_crypto_sm3, "[FILE]", 0, 0,
+	 "SM3 of a file or of standard input", "",
+	 "printf abc | gxbus crypto sm3", false},
+	{"crypto hmac-sm3", NULL, gx_cmd_crypto_hmac_sm3, "--key HEX [FILE]", 0,
+	 0, "HMAC-SM3 of a file or of standard input", "",
+	 "printf abc | gxbus crypto hmac-sm3 --key 00ff", false},
+	{"crypto sm2-verify", NULL, gx_cmd_crypto_sm2_verify,
+	 "--pub 04HEX --id TEXT --sig DERHEX [FILE]", 0, 0,
+	 "Check an SM2 signature of a message; exit 10 if it is none", "",
+	 "gxbus crypto sm2-verify --pub 04... --id 1234567812345678 "
+	 "--sig 3045... message",
+	 false},
 	{"explain", gx_cmd_explain, NULL, "GXnnnn", 1, 1,
 	 "Cause and remedy of an error", "",
 	 "gxbus explain GX4001\ngxbus explain link.gap", false},

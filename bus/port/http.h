@@ -55,9 +55,12 @@ struct gx_http_call {
 	long timeout_ms;
 	size_t max_answer;
 };
-/* Fills status and body (initialised and reset by the call; freed by the
- * caller).  GX_AGAIN "http.away" when unreachable (host and port named),
- * GX_FATAL "http.tls" for certificate trouble. */
+/* Fills status and body (initialised by the call, freed by the caller).
+ * GX_AGAIN "http.away" when unreachable or too slow (host and port named),
+ * GX_FATAL "http.tls" for certificate trouble, "http.url" for an address of
+ * another kind, "http.failed" for anything else; GX_REJECT "http.too_long":
+ * the answer is longer than max_answer.  No redirect is followed and no proxy
+ * of the environment used.  Thread: any. */
 enum gx_rc gx_http_do(const struct gx_http_call *c, long *status,
 		      struct gx_buf *body, struct gx_err *e) GX_MUSTCHECK;
 

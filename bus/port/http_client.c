@@ -18,7 +18,9 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <strings.h>
+#include <time.h>
 
 #define UNIX_SCHEME "http+unix://"
 #define CONNECT_MS 5000L
@@ -242,6 +244,31 @@ explain(const struct call *c, CURLcode code, struct gx_err *e)
 			  text);
 }
 
+/* A peer that goes away while we write is an error, not the end of us: held
+ * back for this thread, because handlers of signals belong to the program. */
+static CURLcode
+perform(CURL *curl)
+{
+	static const struct timespec none;
+	sigset_t pipe_only;
+	sigset_t before;
+	sigset_t pending;
+	bool was_pending;
+	CURLcode code;
+
+	sigemptyset(&pipe_only);
+	sigaddset(&pipe_only, SIGPIPE);
+	sigpending(&pending);
+	was_pending = sigismember(&pending, SIGPIPE) == 1;
+	pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+	code = curl_easy_perform(curl);
+	if (!was_pending) {
+		(void)sigtimedwait(&pipe_only, NULL, &none);
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return code;
+}
+
 enum gx_rc
 gx_http_do(const struct gx_http_call *h, long *status, struct gx_buf *body,
 	   struct gx_err *e)
@@ -273,7 +300,7 @@ gx_http_do(const struct gx_http_call *h, long *status, struct gx_buf *body,
 			    "%s: a header or token cannot be sent", c.peer);
 		goto out;
 	}
-	code = curl_easy_perform(c.curl);
+	code = perform(c.curl);
 	if (code == CURLE_OK) {
 		curl_easy_getinfo(c.curl, CURLINFO_RESPONSE_CODE, status);
 	} else {

@@ -307,8 +307,8 @@ serve(struct gx_http_server *s, struct request *rq, const char *method)
 		r.client_cn = cn;
 	}
 	gx_buf_init(&a.body, ANSWER_MAX);
-	/* Leaving 0 again makes the library's clock begin anew: without that it
-	 * would drop the answer of a handler that took longer. */
+	/* The time a handler takes is not the client's, and an answer may take
+	 * longer than a request: leaving 0 makes the clock begin anew. */
 	set_timeout(rq->conn, 0);
 	s->handle(s->ctx, &r, &a);
 	set_timeout(rq->conn, WRITE_S);

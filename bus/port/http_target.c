@@ -47,13 +47,10 @@ decode(char *s, bool is_query)
 		} else if (c == '+' && is_query) {
 			c = ' ';
 		}
-		if (c < 0x20 || c == 0x7f) {
-			return false;
-		}
 		*to++ = (char)c;
 	}
 	*to = '\0';
-	return gx_utf8_check(s, (size_t)(to - s)) == (size_t)(to - s);
+	return gx_text_printable(s, (size_t)(to - s)); /* and UTF-8 */
 }
 
 static const char *

@@ -15,9 +15,12 @@ struct gx_kafka_conf {
 	const char *const *props;
 };
 
-/* Does not connect.  GX_FATAL "kafka.conf" on an unknown property. */
+/* Does not connect.  GX_FATAL "kafka.conf" on an unknown property, on one that
+ * is fixed (docs/kafka.md), and on a file of keys that cannot be read.  No
+ * value is in the text: it may be a password. */
 enum gx_rc gx_kafka_new(const struct gx_kafka_conf *c, struct gx_log **out,
 			struct gx_err *e) GX_MUSTCHECK;
+/* Its ins and outs must be closed before. */
 void gx_kafka_free(struct gx_log **l);
 
 /* Create topic if absent; an existing one must have n_partitions, else

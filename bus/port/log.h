@@ -72,6 +72,8 @@ struct gx_log_ops {
 	/* Stop and restart delivery of one place (back-pressure). */
 	enum gx_rc (*seek)(struct gx_in *in, size_t place, int64_t offset,
 			   struct gx_err *e);
+	/* Gives back what is still lent.  Messages that an out still holds keep
+	 * a part of it alive until that out is done with them. */
 	void (*close_in)(struct gx_in **in);
 
 	/* First kept offset and the one after the last. */

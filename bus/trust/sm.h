@@ -24,6 +24,15 @@ void gx_sm3_begin(struct gx_sm3 *h);
 void gx_sm3_add(struct gx_sm3 *h, const void *p, size_t n);
 void gx_sm3_end(struct gx_sm3 *h, unsigned char out[GX_SM3]);
 
+/* HMAC (GB/T 15852.2, RFC 2104) with SM3 over a message that comes in
+ * pieces.  A key of any length, also none; it is wiped when freed. */
+struct gx_sm_hmac;
+struct gx_sm_hmac *gx_sm_hmac_new(struct gx_slice key);
+void gx_sm_hmac_free(struct gx_sm_hmac **m);
+void gx_sm_hmac_add(struct gx_sm_hmac *m, const void *p, size_t n);
+/* Once, after the last piece. */
+void gx_sm_hmac_end(struct gx_sm_hmac *m, unsigned char out[GX_SM3]);
+
 /* A key.  Private ones come from files with mode 0600 or 0400 owned by the
  * process's user (else GX_FATAL "key.mode"); wiped when freed. */
 struct gx_key;
@@ -34,6 +43,10 @@ enum gx_rc gx_key_load_private(const char *path, struct gx_key **out,
 			       struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_key_load_public(const char *path, struct gx_key **out,
 			      struct gx_err *e) GX_MUSTCHECK;
+/* A public key from its point 04||X||Y, 65 bytes.  GX_REJECT "key.point" if
+ * it is of another form or not on the curve. */
+enum gx_rc gx_key_from_point(struct gx_slice point, struct gx_key **out,
+			     struct gx_err *e) GX_MUSTCHECK;
 /* A private key in memory only: tests and the simulation. */
 enum gx_rc gx_key_random(struct gx_key **out, struct gx_err *e) GX_MUSTCHECK;
 void gx_key_free(struct gx_key **k);
@@ -47,5 +60,17 @@ enum gx_rc gx_sm2_sign(struct gx_key *k, struct gx_slice msg,
 /* True only for strict DER with r, s in 1..n-1 that verifies. */
 bool gx_sm2_verify(struct gx_key *k, struct gx_slice msg,
 		   const unsigned char *der, size_t n);
+
+/* The same for a message that comes in pieces, under a distinguishing id of
+ * the caller's, which may be empty.  k is lent until the end.  NULL if id is
+ * longer than GX_SM2_ID_MAX bytes. */
+#define GX_SM2_ID_MAX 8190
+struct gx_sm2_check;
+struct gx_sm2_check *gx_sm2_check_new(struct gx_key *k, struct gx_slice id);
+void gx_sm2_check_free(struct gx_sm2_check **c);
+void gx_sm2_check_add(struct gx_sm2_check *c, const void *p, size_t n);
+/* Once, after the last piece. */
+bool gx_sm2_check_end(struct gx_sm2_check *c, const unsigned char *der,
+		      size_t n);
 
 #endif

@@ -146,7 +146,7 @@ turn(v8 s[WORDS], int r, const v8 w[68], int j, uint32_t t)
 	v8 *f = &s[4 + ((1 - r) & 3)], *g = &s[4 + ((2 - r) & 3)];
 	v8 *h = &s[4 + ((3 - r) & 3)];
 	v8 a12 = ROTATE(*a, 12);
-	v8 ss1 = a12 + *e + t;
+	v8 ss1 = a12 + (*e + t);
 	v8 ff, gg;
 	ss1 = ROTATE(ss1, 7);
 	if (j < 16) {
@@ -156,8 +156,8 @@ turn(v8 s[WORDS], int r, const v8 w[68], int j, uint32_t t)
 		ff = (*a & *b) | ((*a | *b) & *c);
 		gg = *g ^ (*e & (*f ^ *g));
 	}
-	v8 tt1 = ff + *d + (ss1 ^ a12) + (w[j] ^ w[j + 4]);
-	v8 tt2 = gg + *h + ss1 + w[j];
+	v8 tt1 = (ff + *d + (w[j] ^ w[j + 4])) + (ss1 ^ a12);
+	v8 tt2 = (gg + *h + w[j]) + ss1;
 	v8 p = ROTATE(tt2, 9);
 	*b = ROTATE(*b, 9);
 	*d = tt1;
