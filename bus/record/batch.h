@@ -54,12 +54,12 @@ struct gx_head {
 	struct gx_slice stream; /* batch: stream; marker: origin */
 	uint32_t partition;
 	uint64_t epoch, writer;
-	uint64_t first, n;	    /* batch */
-	struct gx_slice at;	    /* RFC 3339, without quotes */
-	struct gx_slice schema;	    /* batch */
-	struct gx_slice src;	    /* batch: raw JSON object */
+	uint64_t first, n;	/* batch */
+	struct gx_slice at;	/* RFC 3339, without quotes */
+	struct gx_slice schema; /* batch */
+	struct gx_slice src;	/* batch: raw JSON object */
 	unsigned char prev[GX_HASH], root[GX_HASH]; /* batch */
-	struct gx_slice kid;	    /* 32 hex digits */
+	struct gx_slice kid;			    /* 32 hex digits */
 	unsigned char sig[GX_SIG_MAX];
 	size_t sig_n;
 	struct gx_slice streams; /* marker: raw JSON array of names */
