@@ -504,8 +504,11 @@ walk_member(struct gx_check *c, struct gx_mark m, size_t n, size_t primary)
 static bool
 has_twin_name(struct gx_check *c, size_t from)
 {
-	const struct gx_str *name = c->name + from;
 	size_t n = c->n_names - from;
+	if (n < 2) {
+		return false;
+	}
+	const struct gx_str *name = c->name + from;
 	bool is_plain = n <= FEW_NAMES;
 
 	for (size_t i = 0; i < n && is_plain; i++) {
