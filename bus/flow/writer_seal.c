@@ -17,9 +17,29 @@
 #include "flow/writer_int.h"
 
 bool
-gx_writer_has_room(const struct gx_writer *w)
+gx_writer_is_full(const struct gx_writer *w)
+{
+	for (size_t i = 0; i < w->n_streams; i++) {
+		const struct wstream *ws = &w->streams[i];
+
+		if (ws->n_lines >= w->conf.max_lines ||
+		    ws->body.n >= w->conf.max_bytes) {
+			return true;
+		}
+	}
+	return w->n_asides == ASIDES_MAX;
+}
+
+static bool
+can_send(const struct gx_writer *w)
 {
 	return !w->is_waiting && w->n_unread < w->conf.max_unread;
+}
+
+bool
+gx_writer_has_room(const struct gx_writer *w)
+{
+	return can_send(w) && !gx_writer_is_full(w);
 }
 
 static enum gx_rc
@@ -140,7 +160,7 @@ gx_writer_flush(struct gx_writer *w, struct gx_err *e)
 		if (w->streams[i].n_lines == 0) {
 			continue;
 		}
-		if (!gx_writer_has_room(w)) {
+		if (!can_send(w)) {
 			return GX_AGAIN;
 		}
 		rc = seal_stream(w, i, e);
