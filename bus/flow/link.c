@@ -377,8 +377,9 @@ check_marker(struct lane *la, const struct gx_head *h)
 
 		if (h->epoch > wt->chain.epoch) {
 			gx_chain_take_marker(&wt->chain, h);
-			/* What we guessed before may have been void. */
-			wt->is_begun = wt->is_begun && wt->is_owned;
+			/* What we followed may have been void, even under its
+			 * marker: a late copy of that, seen after a start. */
+			wt->is_begun = false;
 			wt->is_owned = true;
 		}
 	}
