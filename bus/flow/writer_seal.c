@@ -27,9 +27,29 @@ can_send(const struct gx_writer *w)
 }
 
 bool
-gx_writer_has_room(const struct gx_writer *w)
+gx_writer_is_full(const struct gx_writer *w)
+{
+	for (size_t i = 0; i < w->n_streams; i++) {
+		const struct wstream *ws = &w->streams[i];
+
+		if (ws->n_lines >= w->conf.max_lines ||
+		    ws->body.n >= w->conf.max_bytes) {
+			return true;
+		}
+	}
+	return w->n_asides == ASIDES_MAX;
+}
+
+static bool
+can_send(const struct gx_writer *w)
 {
 	return can_send(w) && !w->is_full;
+}
+
+bool
+gx_writer_has_room(const struct gx_writer *w)
+{
+	return can_send(w) && !gx_writer_is_full(w);
 }
 
 static enum gx_rc
