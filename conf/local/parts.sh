@@ -48,8 +48,7 @@ write_confs() {
 		render "$GXL_HERE/$part.conf.in" "$D/$part/gxbusd.conf" \
 			D="$D" R="$R" CITY=$GXL_CITY HUB=$GXL_HUB \
 			PG_PORT="$(P postgres)" KAFKA_CITY="$(P kafka-city)" \
-			KAFKA_HUB="$(P kafka-hub)" NGINX_HUB="$(P nginx-hub)" \
-			GUARD="${GX_LOCAL_GUARD:-60}"
+			KAFKA_HUB="$(P kafka-hub)" NGINX_HUB="$(P nginx-hub)"
 		[ ! -e "$D/$part/conf.local" ] || apply_local "$part"
 	done
 	pass_file "$D/city/pgpass" gx_city
