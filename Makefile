@@ -72,7 +72,7 @@ tests: $(TESTS)
 # Everything on real, private servers: conf/local/demo says what it shows.
 demo:
 	@conf/local/deps
-	@$(MAKE) --no-print-directory -j2 all
+	@echo building; $(MAKE) -s --no-print-directory -j2 all
 	@conf/local/demo
 down:
 	@conf/local/ctl stop
