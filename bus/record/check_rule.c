@@ -23,7 +23,7 @@ static const struct gx_rule unstorable = {
 void
 gx_check_storable(struct gx_check *c, const struct gx_str *str)
 {
-	if (str->is_unstorable && c->sch->wants_storable) {
+	if (str->is_unstorable && c->sch->columns) {
 		gx_check_report(c, 0, &unstorable);
 	}
 }

@@ -444,6 +444,21 @@ check_names(struct gx_check *c, struct gx_mark m, size_t n,
 	return true;
 }
 
+/* A value that no rule is against must also fit its column.  Text does: what
+ * no store can keep was reported when it was scanned. */
+static void
+check_column(struct gx_check *c, size_t field, struct gx_slice raw)
+{
+	static const struct gx_rule rule = {
+		{"x-gx-item", 9},
+		{"does not fit the column that the item's type asks for", 53}};
+	const struct gx_column *col = &c->sch->columns[field];
+
+	if (col->kind != GX_COLUMN_TEXT && !gx_column_fits(col, raw)) {
+		gx_check_report(c, 0, &rule);
+	}
+}
+
 static bool
 walk_member(struct gx_check *c, struct gx_mark m, size_t n, size_t primary)
 {
@@ -473,11 +488,15 @@ walk_member(struct gx_check *c, struct gx_mark m, size_t n, size_t primary)
 		return gx_scan_fail(s, "no colon behind a member name");
 	}
 	s->at++;
+	size_t n_kept = c->n_kept;
 	if (!gx_check_walk(c, child, &raw)) {
 		return false;
 	}
 	if (field >= 0) {
 		c->field[field] = raw;
+		if (c->sch->columns && c->n_kept == n_kept) {
+			check_column(c, (size_t)field, raw);
+		}
 	}
 	return true;
 }

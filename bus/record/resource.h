@@ -49,7 +49,10 @@ struct gx_resource {
 	struct gx_slice text; /* the file's bytes, for its digest */
 };
 
-/* Load and check a declaration.  GX_REJECT "resource.refused" with pointer. */
+/* Load and check a declaration (docs/resource.md).  GX_REJECT
+ * "resource.refused" with pointer, or "schema.refused" if it is already wrong
+ * as a schema.  A check of its schema also refuses what the table could not
+ * hold: keyword "x-gx-item" or "x-gx-resource". */
 enum gx_rc gx_resource_load(const char *path, struct gx_resource **out,
 			    struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_resource_parse(struct gx_slice text, struct gx_resource **out,

@@ -268,9 +268,9 @@ gx_schema_free(struct gx_schema **sch)
 }
 
 void
-gx_schema_demand_storable(struct gx_schema *s)
+gx_schema_demand_columns(struct gx_schema *s, const struct gx_column *columns)
 {
-	s->wants_storable = true;
+	s->columns = columns;
 }
 
 size_t

@@ -6,6 +6,7 @@
 #define GX_RECORD_SCHEMA_INT_H
 
 #include "base/json.h"
+#include "record/column.h"
 #include "record/decimal.h"
 #include "record/digest.h"
 #include "record/format.h"
@@ -147,7 +148,7 @@ struct gx_schema {
 	struct gx_sch_node *node; /* 0 is the root */
 	size_t n_nodes;
 	size_t n_fields;
-	bool wants_storable; /* of a resource: \u0000 is a fault */
+	const struct gx_column *columns; /* of a resource, by field */
 };
 
 /* Everything while a schema is compiled. */
@@ -190,7 +191,9 @@ bool gx_schema_count(struct gx_builder *b, const struct gx_json *v,
 		     const char *keyword, uint64_t *out);
 /* Resolve each $ref, refuse circles, lay out what applies together. */
 bool gx_schema_link(struct gx_builder *b);
-/* The declaration of a resource: see wants_storable. */
-void gx_schema_demand_storable(struct gx_schema *s);
+/* Of a resource: the column of each field, which it must fit; kept.  Strings
+ * that no store can keep are faults from now on. */
+void gx_schema_demand_columns(struct gx_schema *s,
+			      const struct gx_column *columns);
 
 #endif
