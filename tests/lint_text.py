@@ -6,7 +6,7 @@ together with the compilers; tests/lint-selftest.sh breaks each rule once in a
 copy of the tree and sees it caught.
 
     python3 tests/lint_text.py              check
-    python3 tests/lint_text.py --write-docs make docs/metrics.md and README's list again
+    python3 tests/lint_text.py --write-docs make docs/metrics.md and README's lists again
 """
 
 import os
@@ -532,6 +532,12 @@ def main():
             lambda m: packages_table(tree),
             tree.text["README.md"],
         )
+        # Its copy of the commands' help, compared by b01-demo.sh.
+        if os.access("build/gxbus", os.X_OK):
+            text = subprocess.run(["build/gxbus", "help", "--all"],
+                                  capture_output=True, text=True).stdout
+            page = re.sub(r"(## Commands\n(?:(?!```).*\n)*```\n)[^`]*```",
+                          lambda m: m.group(1) + text + "```", page)
         with open("README.md", "w", encoding="utf-8") as f:
             f.write(page)
         return 0

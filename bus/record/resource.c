@@ -316,7 +316,7 @@ set_column(struct loader *l, size_t i, const struct gx_json *p,
 		return refuse_item(l, i, "a field of the key is never null");
 	}
 	if (f->is_key &&
-	    (kinds & ~(KIND_STRING | KIND_INTEGER | KIND_FRACTION))) {
+	    (kinds & ~(unsigned)(KIND_STRING | KIND_INTEGER | KIND_FRACTION))) {
 		return refuse_item(l, i,
 				   "a field of the key is a string or a "
 				   "number");

@@ -286,6 +286,13 @@ keep_decimal(struct gx_builder *b, const struct gx_json *v, const char *keyword,
 	return true;
 }
 
+/* So much of a number's text stands in a message; it ends in no NUL. */
+static int
+shown(const struct gx_json *v)
+{
+	return v->text.n < 60 ? (int)v->text.n : 60;
+}
+
 static bool
 read_bound(struct gx_builder *b, int32_t at, const char *keyword,
 	   const struct gx_json *v)
@@ -305,12 +312,12 @@ read_bound(struct gx_builder *b, int32_t at, const char *keyword,
 	limit->is_set = true;
 	limit->is_exclusive = is_exclusive;
 	limit->is_small = gx_decimal_small(v->text.p, v->text.n, &limit->small);
-	limit->rule = gx_schema_rule(b, keyword, "is %s %.60s",
+	limit->rule = gx_schema_rule(b, keyword, "is %s %.*s",
 				     is_low ? is_exclusive ? "not greater than"
 							   : "less than"
 				     : is_exclusive ? "not less than"
 						    : "greater than",
-				     v->text.p);
+				     shown(v), v->text.p);
 	return true;
 }
 
@@ -330,8 +337,8 @@ read_multiple(struct gx_builder *b, int32_t at, const char *keyword,
 		return gx_schema_refuse(b, keyword, "has more than 18 digits");
 	}
 	num->has_multiple = true;
-	num->on_multiple = gx_schema_rule(b, keyword, "is no multiple of %.60s",
-					  v->text.p);
+	num->on_multiple = gx_schema_rule(b, keyword, "is no multiple of %.*s",
+					  shown(v), v->text.p);
 	return true;
 }
 

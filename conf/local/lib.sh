@@ -52,8 +52,6 @@ gxl_places() {
 		sha256sum | cut -c 1-12)
 	GXL_ENV=(HOME="$D" PATH="$PATH" LANG=C.UTF-8 TZ=Asia/Shanghai
 		TMPDIR=/tmp)
-	[ -z "${GX_CRASH_POINT:-}" ] ||
-		GXL_ENV+=(GX_CRASH_POINT="$GX_CRASH_POINT")
 	PG_BIN=$(find /usr/lib/postgresql -path '*/1[5-9]/bin/initdb' 2>/dev/null |
 		sort -V | tail -n 1)
 	PG_BIN=${PG_BIN%/initdb}

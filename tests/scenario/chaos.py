@@ -148,18 +148,20 @@ class World:
     def __init__(self, rows):
         self.dir = tempfile.mkdtemp(prefix="gxbus-chaos-", dir="/var/tmp")
         os.chmod(self.dir, 0o755)
-        self.env = dict(os.environ, GX_LOCAL_DIR=self.dir + "/d",
-                        GX_LOCAL_GUARD="0")
+        self.env = dict(os.environ, GX_LOCAL_DIR=self.dir + "/d")
         self.d = pathlib.Path(self.dir) / "d"
         self.rows = rows
         self.zombies = []
 
-    def ctl(self, *words, **env):
-        r = subprocess.run([CTL, *words], env=dict(self.env, **env),
-                           capture_output=True, text=True)
+    def ctl(self, *words):
+        r = subprocess.run([CTL, *words], env=self.env, capture_output=True,
+                           text=True)
         if r.returncode != 0 and words[0] != "status":
             raise Trouble(f"ctl {' '.join(words)}: {r.stderr.strip()}")
         return r
+
+    def environment(self, part, text):
+        (self.d / part / "env").write_text(text)
 
     def runs(self, part):
         return self.ctl("status", part).returncode == 0
@@ -210,6 +212,9 @@ class World:
         self.psql("hrss", None, table + SETUP +
                   "COPY public.ac01 FROM STDIN;\n" + rows + "\\.\n"
                   "CREATE PUBLICATION gx_social FOR TABLE public.ac01;\n")
+        # Hundreds of changes within seconds are what this is about.
+        (self.d / "city/conf.local").write_text(
+            "flow social\tguard_percent\t0\n")
         self.ctl("start", "hub", "city", "link", "nginx")
 
     def end(self, keep):
@@ -303,9 +308,11 @@ def crash(part):
         count = 1 if once else rng.randrange(1, 4)
         w.ctl("stop", part)
         try:
-            w.ctl("start", part, GX_CRASH_POINT=f"{point}:{count}")
+            w.environment(part, f"GX_CRASH_POINT={point}:{count}")
+            w.ctl("start", part)
         except Trouble:
             pass  # it died before it was ready: that is the point
+        w.environment(part, "")
         churn = Churn(w, 60, 0.01)
         churn.wait(False)
         wait_until(20, f"{part} dies at {point}",
