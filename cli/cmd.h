@@ -133,5 +133,7 @@ int gx_cmd_init(struct gx_cli *cli);
 int gx_cmd_help(struct gx_cli *cli);
 void gx_help_command(const struct gx_command *cmd);
 void gx_help_all(bool with_options);
+/* The commands that begin with this word; false if none does. */
+bool gx_help_noun(const char *noun);
 
 #endif

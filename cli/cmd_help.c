@@ -70,6 +70,16 @@ gx_help_command(const struct gx_command *cmd)
 	}
 }
 
+static void
+print_command(const struct gx_command *cmd)
+{
+	char head[64];
+
+	snprintf(head, sizeof head, "%s%s%s", cmd->words,
+		 cmd->args[0] ? " " : "", cmd->args);
+	printf("  %-28s %s\n", head, cmd->line);
+}
+
 void
 gx_help_all(bool with_options)
 {
@@ -82,14 +92,10 @@ gx_help_all(bool with_options)
 	     "  gxbus reconcile run social.insured\n\n"
 	     "Commands:");
 	for (size_t i = 0; (cmd = gx_command_at(i)) != NULL; i++) {
-		char head[64];
-
 		if (cmd->line == NULL) {
 			continue;
 		}
-		snprintf(head, sizeof head, "%s%s%s", cmd->words,
-			 cmd->args[0] ? " " : "", cmd->args);
-		printf("  %-28s %s\n", head, cmd->line);
+		print_command(cmd);
 		if (with_options && cmd->raw == NULL) {
 			print_options(cmd, false);
 		}
@@ -102,6 +108,26 @@ gx_help_all(bool with_options)
 	     "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not "
 	     "allowed, 5 invalid,\n6 conflict, 7 unreachable, 8 time-out, 9 "
 	     "partly done, 10 differences found.");
+}
+
+bool
+gx_help_noun(const char *noun)
+{
+	const struct gx_command *cmd;
+	size_t n = strlen(noun);
+	bool is_found = false;
+
+	for (size_t i = 0; (cmd = gx_command_at(i)) != NULL; i++) {
+		if (cmd->line != NULL && n > 0 &&
+		    strncmp(cmd->words, noun, n) == 0 && cmd->words[n] == ' ') {
+			print_command(cmd);
+			is_found = true;
+		}
+	}
+	if (is_found) {
+		puts("\ngxbus help COMMAND shows examples and options.");
+	}
+	return is_found;
 }
 
 int
@@ -126,23 +152,72 @@ gx_cmd_help(struct gx_cli *cli)
 			return GX_X_OK;
 		}
 	}
-	return gx_cli_fail(cli, GX_X_USAGE, "cli.unknown_command",
-			   "there is no help on this", NULL);
+	return gx_help_noun(words)
+		       ? GX_X_OK
+		       : gx_cli_fail(cli, GX_X_USAGE, "cli.unknown_command",
+				     "there is no help on this", NULL);
 }
 
 /* ---- explain, version ---- */
+
+static bool
+is_for_people(const struct gx_cli *cli)
+{
+	return cli->output == GX_OUT_TABLE || cli->output == GX_OUT_WIDE;
+}
+
+/* A document of our own, shown like those of a node. */
+static void
+begin(struct gx_buf *b, struct gx_jw *w, char bracket)
+{
+	gx_buf_init(b, 1u << 20);
+	gx_jw_init(w, b);
+	gx_jw_begin(w, bracket);
+}
+
+static const struct gx_json *
+end(struct gx_cli *cli, struct gx_buf *b, struct gx_jw *w, char bracket)
+{
+	const struct gx_json *doc = NULL;
+	struct gx_err e = {0};
+	char *kept;
+
+	gx_jw_end(w, bracket);
+	kept = gx_arena_dup(cli->arena, gx_buf_str(b), b->n);
+	GX_ASSERT(kept != NULL && !b->failed);
+	if (gx_json_parse(cli->arena, gx_slice(kept, b->n), &doc, &e) !=
+	    GX_OK) {
+		GX_ASSERT(false);
+	}
+	gx_buf_free(b);
+	return doc;
+}
 
 int
 gx_cmd_explain(struct gx_cli *cli)
 {
 	const struct gx_error_def *def = gx_error_find(cli->args[0]);
+	char number[16];
+	struct gx_buf b;
+	struct gx_jw w;
 
 	if (def == NULL) {
 		return gx_cli_fail(cli, GX_X_NOT_FOUND, "cli.unknown_error",
 				   "no error has this number or code", NULL);
 	}
-	printf("GX%d  %s\n%s\nwhy:  %s\nnext: %s\n", def->number, def->code,
-	       def->text, def->cause, def->remedy);
+	if (is_for_people(cli)) {
+		printf("GX%d  %s\n%s\nwhy:  %s\nnext: %s\n", def->number,
+		       def->code, def->text, def->cause, def->remedy);
+		return GX_X_OK;
+	}
+	snprintf(number, sizeof number, "GX%d", def->number);
+	begin(&b, &w, '{');
+	gx_jw_kv_str(&w, "number", number);
+	gx_jw_kv_str(&w, "code", def->code);
+	gx_jw_kv_str(&w, "text", def->text);
+	gx_jw_kv_str(&w, "cause", def->cause);
+	gx_jw_kv_str(&w, "remedy", def->remedy);
+	gx_table_object(cli, end(cli, &b, &w, '}'));
 	return GX_X_OK;
 }
 
@@ -150,14 +225,18 @@ int
 gx_cmd_version(struct gx_cli *cli)
 {
 	const struct gx_json *a = NULL;
+	struct gx_buf b;
+	struct gx_jw w;
 
 	if (gx_setting(cli, "url") != NULL) {
 		a = gx_net_try(cli, "/api/v1/version");
 	}
-	if (cli->output == GX_OUT_JSON) {
-		printf("{\"v\":1,\"gxbus\":\"%s\",\"node\":%.*s}\n",
-		       GX_CLI_VERSION, a ? (int)a->raw.n : 4,
-		       a ? a->raw.p : "null");
+	if (!is_for_people(cli)) {
+		begin(&b, &w, '{');
+		gx_jw_kv_str(&w, "gxbus", GX_CLI_VERSION);
+		gx_jw_name(&w, "node");
+		gx_jw_raw(&w, a ? a->raw : GX_SLICE("null"));
+		gx_table_object(cli, end(cli, &b, &w, '}'));
 		return GX_X_OK;
 	}
 	printf("gxbus %s\n", GX_CLI_VERSION);
@@ -287,12 +366,43 @@ gx_cmd_complete(struct gx_cli *cli)
 
 /* ---- config ---- */
 
+static void
+show_settings(struct gx_cli *cli)
+{
+	static const struct gx_column columns[] = {{"name", "NAME", false},
+						   {"value", "VALUE", false},
+						   {"origin", "ORIGIN", false},
+						   {NULL, NULL, false}};
+	const char *name, *help;
+	struct gx_buf b;
+	struct gx_jw w;
+
+	begin(&b, &w, '{');
+	gx_jw_kv_int(&w, "v", 1);
+	gx_jw_name(&w, "items");
+	gx_jw_begin(&w, '[');
+	for (size_t i = 0; (name = gx_setting_at(i, &help)) != NULL; i++) {
+		gx_jw_begin(&w, '{');
+		gx_jw_kv_str(&w, "name", name);
+		gx_jw_kv_str(&w, "value", gx_setting(cli, name));
+		gx_jw_kv_str(&w, "origin", gx_setting_origin(cli, name));
+		gx_jw_end(&w, '}');
+	}
+	gx_jw_end(&w, ']');
+	gx_jw_kv_str(&w, "next", NULL);
+	gx_table_list(cli, end(cli, &b, &w, '}'), columns);
+}
+
 int
 gx_cmd_config_show(struct gx_cli *cli)
 {
 	bool with_origin = gx_opt(cli, "origin") != NULL;
 	const char *name, *help;
 
+	if (!is_for_people(cli)) {
+		show_settings(cli);
+		return GX_X_OK;
+	}
 	for (size_t i = 0; (name = gx_setting_at(i, &help)) != NULL; i++) {
 		const char *v = gx_setting(cli, name);
 

@@ -252,7 +252,8 @@ finish(struct sides *s, bool is_equal)
 	    GX_OK) {
 		return gx_cli_fail_err(s->cli, GX_X_FAILED, &e);
 	}
-	if (!is_equal || s->cli->output == GX_OUT_JSON) {
+	if (!is_equal ||
+	    (s->cli->output != GX_OUT_TABLE && s->cli->output != GX_OUT_WIDE)) {
 		gx_table_list(s->cli, doc, columns);
 	}
 	return is_equal ? GX_X_OK : GX_X_DIFFERS;

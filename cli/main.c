@@ -239,6 +239,11 @@ run(struct gx_cli *cli, int argc, char **argv)
 			break;
 		}
 	}
+	if (cmd == NULL && argc == 2 &&
+	    (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) &&
+	    gx_help_noun(argv[0])) {
+		return GX_X_OK;
+	}
 	if (cmd == NULL) {
 		return refuse(cli, argc, argv);
 	}

@@ -152,8 +152,12 @@ call(struct gx_cli *cli, bool is_peer, struct gx_http_call *h,
 	*out = NULL;
 	if (rc != GX_OK) {
 		gx_buf_free(&body);
-		return gx_cli_fail_err(
-			cli, rc == GX_AGAIN ? GX_X_AWAY : GX_X_FAILED, &e);
+		return gx_cli_fail_err(cli,
+				       rc == GX_AGAIN ? GX_X_AWAY
+				       : strcmp(e.code, "http.url") == 0
+					       ? GX_X_USAGE
+					       : GX_X_FAILED,
+				       &e);
 	}
 	kept = gx_arena_dup(cli->arena, body.p ? body.p : "", body.n);
 	if (kept != NULL && body.n > 0 &&

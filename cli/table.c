@@ -3,8 +3,9 @@
  *
  * table is for people: columns as wide as their widest cell, counted in
  * columns of a terminal, where a Chinese character takes two.  json is the
- * node's answer as it came; jsonl one item per line; csv is RFC 4180 with the
- * JSON names as header; csv-excel the same with a BOM and with a ' in front of
+ * node's answer as it came, with "v":1 in front where a single object has none;
+ * jsonl one item per line; csv is RFC 4180 with the JSON names as header, an
+ * object being one row; csv-excel the same with a BOM and with a ' in front of
  * what a spreadsheet would take for a formula; name the first column alone.
  * Forms other than table and wide never change with language or terminal.
  *
@@ -282,19 +283,71 @@ print_members(const struct gx_cli *cli, const struct gx_json *obj, int indent)
 	gx_buf_free(&b);
 }
 
+/* The version stands in each document; an item of a list brings none. */
+static void
+print_document(const struct gx_json *obj)
+{
+	if (gx_json_get(obj, "v") == NULL && obj->n > 0) {
+		printf("{\"v\":1,%.*s\n", (int)obj->raw.n - 1, obj->raw.p + 1);
+	} else {
+		print_raw(obj);
+	}
+}
+
+/* Members but the version of the form. */
+static const struct gx_json *
+first_member(const struct gx_json *obj)
+{
+	const struct gx_json *v = obj->child;
+
+	return v != NULL && strcmp(v->name.p, "v") == 0 ? v->next : v;
+}
+
+static void
+print_csv_object(const struct gx_cli *cli, const struct gx_json *obj)
+{
+	bool is_excel = cli->output == GX_OUT_CSV_EXCEL;
+	const struct gx_json *first = first_member(obj);
+	struct gx_buf b;
+
+	gx_buf_init(&b, CELL_MAX + 16);
+	fputs(is_excel ? "\xef\xbb\xbf" : "", stdout);
+	for (const struct gx_json *v = first; v; v = v->next) {
+		printf("%s%s", v != first ? "," : "", v->name.p);
+	}
+	fputs("\r\n", stdout);
+	for (const struct gx_json *v = first; v; v = v->next) {
+		fputs(v != first ? "," : "", stdout);
+		put_cell(&b, v);
+		print_csv_cell(&b, is_excel);
+	}
+	fputs("\r\n", stdout);
+	gx_buf_free(&b);
+}
+
 void
 gx_table_object(const struct gx_cli *cli, const struct gx_json *obj)
 {
 	struct gx_buf b;
 
-	if (cli->output == GX_OUT_JSON || cli->output == GX_OUT_JSONL) {
-		print_raw(obj);
-	} else if (cli->output == GX_OUT_NAME) {
+	switch (cli->output) {
+	case GX_OUT_JSON:
+	case GX_OUT_JSONL:
+		print_document(obj);
+		break;
+	case GX_OUT_CSV:
+	case GX_OUT_CSV_EXCEL:
+		print_csv_object(cli, obj);
+		break;
+	case GX_OUT_NAME:
 		gx_buf_init(&b, CELL_MAX + 16);
-		put_cell(&b, obj->child);
+		put_cell(&b, first_member(obj));
 		puts(gx_buf_str(&b));
 		gx_buf_free(&b);
-	} else {
+		break;
+	case GX_OUT_TABLE:
+	case GX_OUT_WIDE:
 		print_members(cli, obj, 0);
+		break;
 	}
 }

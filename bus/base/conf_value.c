@@ -167,9 +167,9 @@ check_secret(const struct gx_conf_reader *r, const struct gx_conf_value *v,
 	    ((st.st_mode & 07777) != 0600 && (st.st_mode & 07777) != 0400)) {
 		return gx_conf_fault(
 			r, e, "conf.secret_mode",
-			"the file of %s must be a plain file with mode "
-			"0600 or 0400",
-			v->row->key);
+			"%s = %s: it must be a plain file with mode 0600 or "
+			"0400",
+			v->row->key, v->text);
 	}
 	return GX_OK;
 }

@@ -197,16 +197,18 @@ gx_api_problem(struct gx_call *c, int status, const struct gx_err *e)
 	gx_jw_end(&c->w, '}');
 }
 
-int
-gx_api_limit(const struct gx_call *c)
+enum gx_rc
+gx_api_limit(const struct gx_call *c, int *out, struct gx_err *e)
 {
 	const char *s = gx_http_query(c->req, "limit");
 	uint64_t n = 50;
 
-	if (s == NULL || !gx_parse_u64(s, strlen(s), 1000, &n) || n == 0) {
-		return 50;
+	if (s != NULL && (!gx_parse_u64(s, strlen(s), 1000, &n) || n == 0)) {
+		return GX_ERR(e, GX_REJECT, "api.bad_request",
+			      "limit: rows of a page, 1 to 1000");
 	}
-	return (int)n;
+	*out = (int)n;
+	return GX_OK;
 }
 
 void

@@ -77,8 +77,8 @@ void gx_api_problem(struct gx_call *c, int status, const struct gx_err *e);
 #define GX_SQL_TIME(col)                                                       \
 	"to_char(" col " AT TIME ZONE 'Asia/Shanghai', "                       \
 	"'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"+08:00\"')"
-/* Query parameter limit (default 50, 1..1000) and cursor. */
-int gx_api_limit(const struct gx_call *c);
+/* Query parameter limit: 50 if there is none; REJECT beyond 1..1000. */
+enum gx_rc gx_api_limit(const struct gx_call *c, int *out, struct gx_err *e);
 /* Open and close {"v":1,"items":[ .. ],"next":..}. */
 void gx_api_list_begin(struct gx_call *c);
 void gx_api_list_end(struct gx_call *c, const char *next);

@@ -222,9 +222,12 @@ gx_api_quarantine(struct gx_call *c, struct gx_err *e)
 			   gx_http_query(c->req, "rule")};
 	uint64_t id;
 	const struct gx_rows *rows;
-	int n, max = gx_api_limit(c);
-	enum gx_rc rc;
+	int n, max = 0;
+	enum gx_rc rc = gx_api_limit(c, &max, e);
 
+	if (rc != GX_OK) {
+		return rc;
+	}
 	if (p[0] != NULL && !gx_parse_u64(p[0], strlen(p[0]), INT64_MAX, &id)) {
 		return GX_ERR(e, GX_REJECT, "api.bad_request",
 			      "cursor is not one that this list gave");

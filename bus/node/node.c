@@ -127,17 +127,22 @@ static enum gx_rc
 load_keys(const struct gx_node *n, struct gx_err *e)
 {
 	const char *dir = gx_conf_str(n->conf, "node", NULL, "trust");
+	const char *path = gx_conf_str(n->conf, "node", NULL, "key");
 	struct gx_keyring *ring = NULL;
 	struct gx_key *key = NULL;
 	enum gx_rc rc = gx_keyring_load(dir, &ring, e);
 
 	gx_keyring_free(&ring);
+	if (rc != GX_OK) {
+		gx_err_note(e, "[node] trust = %s", dir);
+	}
 	for (size_t i = 0; rc == GX_OK && i < n->n_flows; i++) {
 		if (n->flows[i].kind == GX_NODE_SOURCE) {
-			rc = gx_key_load_private(
-				gx_conf_str(n->conf, "node", NULL, "key"), &key,
-				e);
+			rc = gx_key_load_private(path, &key, e);
 			gx_key_free(&key);
+			if (rc != GX_OK) {
+				gx_err_note(e, "[node] key = %s", path);
+			}
 		}
 	}
 	return rc;
