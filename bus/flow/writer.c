@@ -123,7 +123,6 @@ close_writer(void *flow)
 		w->streams[i].n_folded = 0;
 	}
 	w->is_waiting = false;
-	w->is_full = false;
 	w->n_unread = 0;
 	w->n_sent = 0;
 	w->n_taken = 0;
@@ -369,9 +368,6 @@ run_writer(struct gx_writer *w, int timeout_ms, struct gx_err *e)
 	}
 	if (rc == GX_OK) {
 		rc = gx_writer_send_waiting(w, e);
-	}
-	if (rc == GX_OK && w->is_full) {
-		rc = gx_writer_flush(w, e);
 	}
 	if (rc == GX_OK) {
 		rc = read_source(w, timeout_ms, &did, e);

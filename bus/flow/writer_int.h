@@ -90,7 +90,6 @@ struct gx_writer {
 
 	struct gx_buf sealed; /* the message being sent */
 	bool is_waiting;      /* it did not fit the queue yet */
-	bool is_full;	      /* a batch or the asides must go before more */
 	size_t waiting_stream;
 
 	struct sent *sent; /* ring of conf.max_unread */

@@ -16,16 +16,6 @@
 #include "base/log.h"
 #include "flow/writer_int.h"
 
-/* Refused records are written down when so many bytes of them are kept: what
- * is left of the arena takes one more of any size. */
-#define ASIDES_BYTES (8u << 20)
-
-static bool
-can_send(const struct gx_writer *w)
-{
-	return !w->is_waiting && w->n_unread < w->conf.max_unread;
-}
-
 bool
 gx_writer_is_full(const struct gx_writer *w)
 {
@@ -43,7 +33,7 @@ gx_writer_is_full(const struct gx_writer *w)
 static bool
 can_send(const struct gx_writer *w)
 {
-	return can_send(w) && !w->is_full;
+	return !w->is_waiting && w->n_unread < w->conf.max_unread;
 }
 
 bool
@@ -183,7 +173,6 @@ gx_writer_flush(struct gx_writer *w, struct gx_err *e)
 	}
 	w->first_ms = 0;
 	w->goes_at_once = false;
-	w->is_full = false;
 	push_check(w);
 	return GX_OK;
 }
@@ -313,12 +302,10 @@ gx_writer_put(struct gx_writer *w, const struct gx_rec *rec, struct gx_err *e)
 	/* Room for one more line of any length stays in the buffer. */
 	if (ws->n_lines >= w->conf.max_lines ||
 	    ws->body.n >= w->conf.max_bytes) {
-		rc = seal_stream(w, rec->stream, e);
-	} else if (w->n_asides == ASIDES_MAX ||
-		   gx_arena_used(w->aside_arena) > ASIDES_BYTES) {
-		rc = flush_asides(w, e);
+		return seal_stream(w, rec->stream, e);
 	}
-	/* The record is ours already: nothing more is read until it fits. */
-	w->is_full = rc == GX_AGAIN && !w->is_waiting;
-	return rc;
+	if (w->n_asides == ASIDES_MAX) {
+		return flush_asides(w, e);
+	}
+	return GX_OK;
 }
