@@ -16,6 +16,10 @@
 #include "base/log.h"
 #include "flow/writer_int.h"
 
+/* Refused records are written down when so many bytes of them are kept: what
+ * is left of their arena takes one more of any size. */
+#define ASIDES_BYTES (8u << 20)
+
 bool
 gx_writer_is_full(const struct gx_writer *w)
 {
@@ -27,7 +31,8 @@ gx_writer_is_full(const struct gx_writer *w)
 			return true;
 		}
 	}
-	return w->n_asides == ASIDES_MAX;
+	return w->n_asides == ASIDES_MAX ||
+	       gx_arena_used(w->aside_arena) > ASIDES_BYTES;
 }
 
 static bool
