@@ -204,20 +204,24 @@ gx_column_fits(const struct gx_column *col, struct gx_slice raw)
 	int64_t v;
 	size_t n;
 
-	if (is_null(raw)) {
-		return true;
+	if (raw.n == 0 || is_null(raw)) {
+		return raw.n > 0;
 	}
 	switch (col->kind) {
 	case GX_COLUMN_TEXT:
-		return raw.n > 0 && fits_text(raw);
+		return fits_text(raw);
 	case GX_COLUMN_JSON:
 		return fits_json(raw);
 	case GX_COLUMN_BOOLEAN:
-		return raw.n > 0 && (*raw.p == 't' || *raw.p == 'f');
+		return *raw.p == 't' || *raw.p == 'f';
 	case GX_COLUMN_DATE:
 		n = take_short(raw, text);
 		return n == 10 && fits_date(text, n);
 	case GX_COLUMN_TIME:
+		if (raw.n <= SHORT && *raw.p == '"' &&
+		    !memchr(raw.p, '\\', raw.n)) {
+			return fits_time(raw.p + 1, raw.n - 2);
+		}
 		n = take_short(raw, text);
 		return fits_time(text, n);
 	case GX_COLUMN_NUMERIC:

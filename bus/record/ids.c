@@ -202,7 +202,9 @@ uscc_value(char c)
 static const char *
 check_uscc(const char *p, size_t n)
 {
-	int sum = 0, weight = 1;
+	static const int weights[17] = {1,  3,	9,  27, 19, 26, 16, 17, 20,
+					29, 25, 13, 8,	24, 10, 30, 28};
+	int sum = 0;
 
 	if (n != 18) {
 		return "a unified social credit code has 18 characters";
@@ -214,8 +216,7 @@ check_uscc(const char *p, size_t n)
 			       "has";
 		}
 		/* The weight of the check character makes the sum 0. */
-		sum += i < 17 ? v * weight : v;
-		weight = weight * 3 % 31;
+		sum += i < 17 ? v * weights[i] : v;
 	}
 	if (!are_digits(p + 2, 6)) {
 		return "characters 3 to 8 are a region of digits";

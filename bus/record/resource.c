@@ -555,12 +555,13 @@ static bool
 put_key_field(struct gx_slice raw, struct gx_buf *out)
 {
 	char text[KEY_MAX];
-	struct gx_scan s = {raw.p, raw.p + raw.n, NULL};
+	struct gx_scan s;
 	struct gx_str str;
 
 	if (raw.n == 0) {
 		return false;
 	}
+	s = (struct gx_scan){raw.p, raw.p + raw.n, NULL};
 	if (*raw.p == '-' || (*raw.p >= '0' && *raw.p <= '9')) {
 		return raw.n <= KEY_MAX && gx_json_escape(out, raw);
 	}

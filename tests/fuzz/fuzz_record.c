@@ -130,8 +130,8 @@ put_fields(const struct gx_resource *r, const struct gx_check *c,
 					 raw.p + raw.n <= text.p + text.n));
 		gx_buf_reset(out);
 		GX_ASSERT(gx_resource_copy_value(r, i, raw, out));
-		GX_ASSERT(!memchr(out->p, '\n', out->n) &&
-			  !memchr(out->p, '\t', out->n));
+		GX_ASSERT(!memchr(gx_buf_str(out), '\n', out->n) &&
+			  !memchr(gx_buf_str(out), '\t', out->n));
 	}
 }
 
