@@ -28,7 +28,7 @@ def read_skips(path):
 
 
 def matches(row, name, group, test):
-    return all(a in ("*", b) for a, b in zip(row, (name, group, test)))
+    return all(a in ("*", b.strip()) for a, b in zip(row, (name, group, test)))
 
 
 def run(gxbus, schema, tests):

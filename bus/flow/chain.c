@@ -27,8 +27,8 @@ const char *
 gx_verdict_name(enum gx_verdict v)
 {
 	static const char *const name[GX_V_COUNT] = {
-		"take", "repeat", "void", "gap", "equivocation", "refuse",
-		"wait"};
+		"take",		"repeat", "void", "gap",
+		"equivocation", "refuse", "wait"};
 
 	GX_ASSERT((unsigned)v < GX_V_COUNT);
 	return name[v];
@@ -39,8 +39,8 @@ static enum gx_verdict
 judge_old(const struct gx_chain *c, const struct gx_head *h,
 	  const unsigned char head_hash[GX_HASH], const struct gx_taken *taken)
 {
-	uint64_t floor = taken->lowest_first ? taken->lowest_first
-					     : c->next_seq;
+	uint64_t floor =
+		taken->lowest_first ? taken->lowest_first : c->next_seq;
 
 	if (taken->found && taken->n == h->n &&
 	    memcmp(taken->head, head_hash, GX_HASH) == 0) {

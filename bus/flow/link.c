@@ -12,7 +12,8 @@
  * The link copies all it reads, whatever it thinks of it.  It looks at header,
  * signature and chain on the way so that the alarm rings near the cause: it
  * counts and logs, it never drops.  What it knows of a chain begins with the
- * first batch of a stream that it sees after a start.
+ * first batch of a stream that it sees after a start, and is a guess until the
+ * owner's marker comes by: before that, no break is an alarm.
  *
  * If we die on any line the receiving log holds a prefix of the origin's,
  * perhaps with repeats.  There is no other state.
@@ -34,13 +35,15 @@
 struct watched {
 	struct gx_chain chain;
 	bool is_begun;
+	bool is_owned; /* we saw the owner's marker: more than a guess */
 	char stream[GX_STREAM_MAX + 1];
 	UT_hash_handle hh;
 };
 
 struct lane {
 	int64_t next;	   /* source offset to be copied next */
-	int64_t tail_from; /* receiving log: where the tail begins */
+	int64_t tail_low;  /* receiving log: its first message */
+	int64_t tail_from; /* where the tail begins */
 	int64_t tail_end;  /* and its end when we looked */
 	int64_t highest;   /* highest gx-from in the tail, -1 none */
 	bool is_settled;
@@ -59,6 +62,7 @@ struct gx_link {
 	struct gx_out *out; /* receiver */
 	struct gx_in *tail; /* receiver, only while the place is looked up */
 	int64_t settle_by_ms;
+	int64_t n_tail; /* messages of the tail to be looked at */
 	struct lane *lanes;
 	int32_t n_lanes;
 	size_t n_in_flight;
@@ -84,6 +88,7 @@ gx_link_new(const struct gx_link_conf *conf, struct gx_log *from,
 	l->from = from;
 	l->to = to;
 	l->verifier = verifier;
+	l->n_tail = (int64_t)conf->tail;
 	l->n_bytes = gx_metric(GX_M_BYTES, values);
 	l->n_resumes = gx_metric(GX_M_LINK_RESUMES, values);
 	for (int v = 0; v < GX_V_COUNT; v++) {
@@ -117,7 +122,7 @@ close_link(void *flow)
 		struct watched *wt;
 		struct watched *next;
 
-		HASH_ITER(hh, l->lanes[i].watched, wt, next) {
+		HASH_ITER (hh, l->lanes[i].watched, wt, next) {
 			HASH_DEL(l->lanes[i].watched, wt);
 			gx_mem_free(wt);
 		}
@@ -158,8 +163,7 @@ check_partitions(struct gx_link *l, struct gx_err *e)
 static enum gx_rc
 open_tail(struct gx_link *l, struct gx_err *e)
 {
-	struct gx_place *at =
-		gx_mem_new((size_t)l->n_lanes * sizeof *at);
+	struct gx_place *at = gx_mem_new((size_t)l->n_lanes * sizeof *at);
 	enum gx_rc rc = GX_OK;
 
 	for (int32_t p = 0; p < l->n_lanes && rc == GX_OK; p++) {
@@ -169,7 +173,8 @@ open_tail(struct gx_link *l, struct gx_err *e)
 
 		rc = l->to->ops->range(l->to, l->topic, p, &low, &high, e);
 		la->tail_end = high;
-		la->tail_from = high - (int64_t)l->conf.tail;
+		la->tail_low = low;
+		la->tail_from = high - l->n_tail;
 		la->tail_from = la->tail_from < low ? low : la->tail_from;
 		la->highest = -1;
 		la->is_settled = la->tail_from >= high;
@@ -196,7 +201,9 @@ open_link(void *flow, struct gx_err *e)
 		return rc;
 	}
 	gx_metric_add(l->n_resumes, 1);
-	return open_tail(l, e);
+	/* Before we look: if the log is cut after that, the producer knows. */
+	rc = l->to->ops->open_out(l->to, l->topic, &l->out, e);
+	return rc == GX_OK ? open_tail(l, e) : rc;
 }
 
 static bool
@@ -210,6 +217,29 @@ is_settled(const struct gx_link *l)
 	return true;
 }
 
+/* The place seems to lie below this log.  Is it really so?  Late copies of
+ * former links may cover it, or another link has gone on since we looked. */
+static enum gx_rc
+look_deeper(struct gx_link *l, const struct lane *la, int32_t p,
+	    struct gx_err *e)
+{
+	int64_t low = 0;
+	int64_t high = 0;
+	enum gx_rc rc = l->to->ops->range(l->to, l->topic, p, &low, &high, e);
+
+	if (rc != GX_OK ||
+	    (la->tail_from <= la->tail_low && high == la->tail_end)) {
+		return rc;
+	}
+	if (la->tail_from > la->tail_low) {
+		l->n_tail *= 4;
+	}
+	return GX_ERR(e, GX_ABORT, "link.tail_deeper",
+		      "the last messages of %s/%d at the receiver are all "
+		      "older than this log: looking again, further back",
+		      l->topic, p);
+}
+
 /* The place of one partition from what its tail holds. */
 static enum gx_rc
 find_place(struct gx_link *l, int32_t p, struct gx_err *e)
@@ -217,9 +247,16 @@ find_place(struct gx_link *l, int32_t p, struct gx_err *e)
 	struct lane *la = &l->lanes[p];
 	int64_t low = 0;
 	int64_t high = 0;
-	enum gx_rc rc = l->from->ops->range(l->from, l->topic, p, &low, &high,
-					    e);
+	enum gx_rc rc =
+		l->from->ops->range(l->from, l->topic, p, &low, &high, e);
 
+	if (rc != GX_OK) {
+		return rc;
+	}
+	la->next = la->highest + 1;
+	if (la->next < low) {
+		rc = look_deeper(l, la, p, e);
+	}
 	if (rc != GX_OK) {
 		return rc;
 	}
@@ -230,7 +267,6 @@ find_place(struct gx_link *l, int32_t p, struct gx_err *e)
 			      "there; take its right to",
 			      l->topic, p);
 	}
-	la->next = la->highest + 1;
 	if (la->next > high) {
 		return GX_ERR(e, GX_FATAL, "link.ahead",
 			      "the receiver holds %s/%d up to %lld, this log "
@@ -243,8 +279,7 @@ find_place(struct gx_link *l, int32_t p, struct gx_err *e)
 		return GX_ERR(e, GX_FATAL, "link.trimmed",
 			      "%s/%d begins at %lld, the receiver needs %lld: "
 			      "it must be seeded",
-			      l->topic, p, (long long)low,
-			      (long long)la->next);
+			      l->topic, p, (long long)low, (long long)la->next);
 	}
 	return GX_OK;
 }
@@ -253,8 +288,7 @@ find_place(struct gx_link *l, int32_t p, struct gx_err *e)
 static enum gx_rc
 begin_copy(struct gx_link *l, struct gx_err *e)
 {
-	struct gx_place *at =
-		gx_mem_new((size_t)l->n_lanes * sizeof *at);
+	struct gx_place *at = gx_mem_new((size_t)l->n_lanes * sizeof *at);
 	enum gx_rc rc = GX_OK;
 
 	l->to->ops->close_in(&l->tail);
@@ -266,9 +300,7 @@ begin_copy(struct gx_link *l, struct gx_err *e)
 		       (long long)l->lanes[p].next);
 	}
 	if (rc == GX_OK) {
-		rc = l->to->ops->open_out(l->to, l->topic, &l->out, e);
-	}
-	if (rc == GX_OK) {
+		l->n_tail = (int64_t)l->conf.tail;
 		rc = l->from->ops->open_in(l->from, at, (size_t)l->n_lanes,
 					   &l->in, e);
 	}
@@ -286,7 +318,10 @@ read_tail(struct gx_link *l, int timeout_ms, struct gx_err *e)
 	if (is_settled(l)) {
 		return begin_copy(l, e);
 	}
-	rc = l->to->ops->next(l->tail, timeout_ms, &m, e);
+	rc = l->to->ops->poll_out(l->out, 0, &l->n_in_flight, e);
+	if (rc == GX_OK || rc == GX_AGAIN) {
+		rc = l->to->ops->next(l->tail, timeout_ms, &m, e);
+	}
 	if (rc == GX_AGAIN && gx_mono_ms() > l->settle_by_ms) {
 		return GX_ERR(e, GX_ABORT, "link.tail_away",
 			      "the end of %s at the receiver could not be read "
@@ -342,6 +377,10 @@ check_marker(struct lane *la, const struct gx_head *h)
 
 		if (h->epoch > wt->chain.epoch) {
 			gx_chain_take_marker(&wt->chain, h);
+			/* What we followed may have been void, even under its
+			 * marker: a late copy of that, seen after a start. */
+			wt->is_begun = false;
+			wt->is_owned = true;
 		}
 	}
 }
@@ -355,7 +394,11 @@ check_batch(struct gx_link *l, struct lane *la, const struct gx_msg *m,
 	struct gx_taken none = {.lowest_first = wt->chain.next_seq};
 	enum gx_verdict v;
 
-	if (!wt->is_begun) {
+	/* Without a marker the first we see may be void: follow the higher. */
+	if (!wt->is_owned && h->epoch != wt->chain.epoch) {
+		wt->is_begun = wt->is_begun && h->epoch < wt->chain.epoch;
+	}
+	if (!wt->is_begun && h->epoch >= wt->chain.epoch) {
 		wt->chain.epoch = h->epoch;
 		wt->chain.writer = h->writer;
 		wt->chain.next_seq = h->first;
@@ -367,7 +410,9 @@ check_batch(struct gx_link *l, struct lane *la, const struct gx_msg *m,
 		gx_chain_take_batch(&wt->chain, h, hash);
 		gx_metric_add(l->verdicts[v], 1);
 	} else if (v == GX_V_GAP || v == GX_V_EQUIVOCATION) {
-		alarm_at(l, m, v, "the chain breaks here");
+		if (wt->is_owned) {
+			alarm_at(l, m, v, "the chain breaks here");
+		}
 		wt->is_begun = false;
 	} else {
 		gx_metric_add(l->verdicts[v], 1);
@@ -459,7 +504,7 @@ copy_some(struct gx_link *l, int timeout_ms, struct gx_err *e)
 		}
 		/* While copies are under way, do not sleep on the origin. */
 		rc = copy_one(l,
-			      did ? 0
+			      did				 ? 0
 			      : l->n_in_flight && timeout_ms > 5 ? 5
 								 : timeout_ms,
 			      e);

@@ -75,6 +75,7 @@ release_held(struct gx_reader *r, struct place *pl)
 	pl->n_held = 0;
 	pl->n_applies = 0;
 	pl->n_stops = 0;
+	pl->n_rewound = 0;
 	pl->n_lines = 0;
 	pl->n_bytes = 0;
 	pl->is_dirty = false;
@@ -87,7 +88,7 @@ free_place(struct gx_reader *r, struct place *pl)
 	struct entry *next;
 
 	release_held(r, pl);
-	HASH_ITER(hh, pl->entries, en, next) {
+	HASH_ITER (hh, pl->entries, en, next) {
 		HASH_DEL(pl->entries, en);
 		gx_mem_free(en);
 	}
@@ -119,7 +120,8 @@ static_why(const char *why)
 	static const char *const known[] = {
 		"stream.gap",	     "stream.marker_missing",
 		"stream.wait_key",   "stream.wait_schema",
-		"guard.mass_delete", "stream.equivocation"};
+		"guard.mass_delete", "stream.equivocation",
+		"stream.behind"};
 
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
 		if (strcmp(known[i], why) == 0) {
@@ -138,9 +140,43 @@ load_row(void *ctx, const struct gx_stream_row *row)
 	memcpy(en->stream, row->stream, sizeof en->stream);
 	en->chain = row->chain;
 	en->is_stopped = row->is_stopped;
+	en->is_row_stopped = row->is_stopped;
 	en->stopped_at = row->stopped_at;
-	en->why = static_why(row->why);
+	en->why = row->is_stopped ? static_why(row->why) : "";
+	en->row_why = en->why;
 	HASH_ADD_KEYPTR(hh, pl->entries, en->stream, strlen(en->stream), en);
+}
+
+/* A stream that stood still looks again whether it can go on. */
+static void
+resume(struct gx_reader *r, struct place *pl, struct entry *en, int64_t low)
+{
+	bool is_gap = gx_reader_is_gap(en->why);
+
+	if (strcmp(en->why, "guard.mass_delete") == 0) {
+		if (!r->is_accepted) {
+			return;
+		}
+		gx_reader_end_stop(pl, en); /* tells the store */
+	} else if (!is_gap && !gx_reader_is_wait(en->why) &&
+		   strcmp(en->why, "stream.behind") != 0) {
+		return;
+	}
+	if (!gx_reader_has_room(pl)) {
+		return; /* at a later turn */
+	}
+	pl->n_rewound++;
+	en->is_stopped = false;
+	en->is_behind = true;
+	pl->has_behind = true;
+	pl->is_dirty = true;
+	if (is_gap) {
+		en->is_seeking = true;
+		en->seek_end = en->stopped_at;
+		en->live_from = low;
+	} else if (en->stopped_at < en->live_from) {
+		en->live_from = en->stopped_at < low ? low : en->stopped_at;
+	}
 }
 
 /* Where each stream goes on, once the ends of the log are known. */
@@ -154,57 +190,35 @@ place_streams(struct gx_reader *r, struct place *pl, int64_t low)
 	if (!pl->is_own) {
 		from = from - LOOK_BACK > low ? from - LOOK_BACK : low;
 	}
-	HASH_ITER(hh, pl->entries, en, next) {
-		bool is_guarded = strcmp(en->why, "guard.mass_delete") == 0;
-
+	pl->read_at = from;
+	HASH_ITER (hh, pl->entries, en, next) {
 		en->live_from = from;
-		if (!en->is_stopped) {
-			continue;
+		if (en->is_stopped) {
+			resume(r, pl, en, low);
 		}
-		en->live_from = en->stopped_at < from ? en->stopped_at : from;
-		en->live_from = en->live_from < low ? low : en->live_from;
-		if (strncmp(en->why, "stream.wait_", 12) == 0 ||
-		    (is_guarded && r->is_accepted)) {
-			gx_reader_end_stop(pl, en);
+		if (!en->is_stopped && en->live_from < pl->read_at) {
+			pl->read_at = en->live_from;
 		}
 	}
-}
-
-static int64_t
-first_offset(const struct place *pl)
-{
-	int64_t at = pl->upto;
-	struct entry *en;
-	struct entry *next;
-
-	HASH_ITER(hh, pl->entries, en, next) {
-		if (en->is_stopped && !gx_reader_mends(en->why)) {
-			continue;
-		}
-		at = en->live_from < at ? en->live_from : at;
-	}
-	return at;
 }
 
 static enum gx_rc
 open_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 {
-	size_t n = READER_MAX_APPLIES + GX_MARKER_STREAMS;
 	int64_t low;
+	int64_t high;
 	enum gx_rc rc;
 
-	pl->applies = gx_mem_new(n * sizeof *pl->applies);
-	pl->heads = gx_mem_new(n * sizeof *pl->heads);
+	pl->from_high = -1;
+	pl->heads = gx_mem_new(READER_MAX_APPLIES * sizeof *pl->heads);
 	pl->held = gx_mem_new(READER_MAX_APPLIES * sizeof *pl->held);
-	pl->stops = gx_mem_new((READER_MAX_STOPS + GX_MARKER_STREAMS) *
-			       sizeof *pl->stops);
 	rc = r->store->ops->load(r->store, pl->topic, pl->partition,
 				 &pl->next_offset, load_row, pl, e);
 	if (rc != GX_OK) {
 		return rc;
 	}
-	rc = r->log->ops->range(r->log, pl->topic, pl->partition, &low,
-				&pl->high, e);
+	rc = r->log->ops->range(r->log, pl->topic, pl->partition, &low, &high,
+				e);
 	if (rc != GX_OK) {
 		return rc;
 	}
@@ -217,20 +231,20 @@ open_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 			      pl->topic, pl->partition, (long long)low,
 			      (long long)pl->next_offset);
 	}
-	if (pl->high < pl->next_offset && pl->is_own) {
+	if (high < pl->next_offset && pl->is_own) {
 		return GX_ERR(e, GX_FATAL, "log.lost_tail",
 			      "%s/%d ends at %lld, below what this node has "
 			      "taken (%lld): the log was restored or lost its "
 			      "end; copy it home from the neighbour",
-			      pl->topic, pl->partition, (long long)pl->high,
+			      pl->topic, pl->partition, (long long)high,
 			      (long long)pl->next_offset);
 	}
-	if (pl->high < pl->next_offset) {
+	if (high < pl->next_offset) {
 		gx_log(GX_LOG_WARN, "log.lost_tail",
 		       "topic=%s partition=%d end=%lld read=%lld", pl->topic,
-		       pl->partition, (long long)pl->high,
+		       pl->partition, (long long)high,
 		       (long long)pl->next_offset);
-		pl->upto = pl->high;
+		pl->upto = high;
 		pl->is_dirty = true;
 	}
 	place_streams(r, pl, low);
@@ -245,8 +259,8 @@ open_places(struct gx_reader *r, struct gx_err *e)
 
 	for (size_t t = 0; r->topics[t]; t++) {
 		int32_t n_parts;
-		enum gx_rc rc = r->log->ops->n_partitions(
-			r->log, r->topics[t], &n_parts, e);
+		enum gx_rc rc = r->log->ops->n_partitions(r->log, r->topics[t],
+							  &n_parts, e);
 		void *grown;
 
 		if (rc != GX_OK) {
@@ -288,11 +302,16 @@ open_reader(void *flow, struct gx_err *e)
 	if (rc != GX_OK) {
 		return rc;
 	}
+	if (r->n_holes != r->n_places) { /* at the first start */
+		gx_mem_free(r->holes);
+		r->holes = gx_mem_new((r->n_places + 1) * sizeof *r->holes);
+		r->n_holes = r->n_places;
+	}
 	from = gx_mem_new((r->n_places + 1) * sizeof *from);
 	for (size_t i = 0; i < r->n_places; i++) {
 		from[i] = (struct gx_place){r->places[i].topic,
 					    r->places[i].partition,
-					    first_offset(&r->places[i])};
+					    r->places[i].read_at};
 	}
 	rc = r->log->ops->open_in(r->log, from, r->n_places, &r->in, e);
 	gx_mem_free(from);
@@ -323,19 +342,25 @@ static enum gx_rc
 stop_guarded(struct gx_reader *r, struct place *pl, struct gx_err *e)
 {
 	struct entry *en = NULL;
-	struct gx_apply *ap;
+	size_t i = 0;
 
-	if (pl->n_applies != 1 || pl->n_held != 1) {
+	if (pl->n_held != 1) {
 		r->n_single_left = 4 * READER_MAX_APPLIES;
 		return GX_ERR(e, GX_ABORT, "reader.single",
 			      "one batch was refused by the guard: committing "
 			      "one by one to find it");
 	}
-	ap = &pl->applies[0];
-	HASH_FIND(hh, pl->entries, ap->stream.p, ap->stream.n, en);
+	while (i < pl->n_applies && !pl->applies[i].head) {
+		i++;
+	}
+	GX_ASSERT(i < pl->n_applies); /* what is held has its move */
+	HASH_FIND(hh, pl->entries, pl->applies[i].stream.p,
+		  pl->applies[i].stream.n, en);
 	GX_ASSERT(en != NULL);
-	en->chain = ap->before;
-	pl->n_applies = 0;
+	en->chain = pl->applies[i].before;
+	pl->n_applies--;
+	memmove(&pl->applies[i], &pl->applies[i + 1],
+		(pl->n_applies - i) * sizeof *pl->applies);
 	gx_reader_stop(r, pl, en, pl->held[0].offset, "guard.mass_delete",
 		       "the end of a full reading would delete more rows than "
 		       "the guard allows");
@@ -355,6 +380,7 @@ commit_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	enum gx_rc rc;
 
 	for (int try = 0; try < 2; try++) {
+		gx_reader_mark_behind(pl);
 		t.applies = pl->applies;
 		t.n_applies = pl->n_applies;
 		t.stops = pl->stops;
@@ -384,6 +410,7 @@ commit_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	gx_metric_add(r->n_aside, (int64_t)res.n_set_aside);
 	pl->next_offset = pl->upto;
 	release_held(r, pl);
+	pl->is_dirty = pl->has_behind && pl->read_at >= pl->upto;
 	if (r->n_single_left > 0) {
 		r->n_single_left--;
 	}
@@ -436,8 +463,7 @@ wait_ms(const struct gx_reader *r, int timeout_ms)
 		const struct place *pl = &r->places[i];
 
 		if (pl->is_dirty) {
-			int64_t left =
-				r->conf.txn_ms - (now_ms - pl->began_ms);
+			int64_t left = r->conf.txn_ms - (now_ms - pl->began_ms);
 
 			wait = left < wait ? left : wait;
 		}
@@ -445,25 +471,75 @@ wait_ms(const struct gx_reader *r, int timeout_ms)
 	return wait < 0 ? 0 : (int)wait;
 }
 
-/* Streams that wait for a key or schema look again from where they stand. */
-static bool
-wants_retry(struct gx_reader *r)
+/* Some of a place's waiting streams look again, others at the next turn. */
+static enum gx_rc
+retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 {
-	if (gx_mono_ms() < r->retry_at_ms) {
-		return false;
-	}
-	r->retry_at_ms = gx_mono_ms() + r->conf.retry_ms;
-	for (size_t i = 0; i < r->n_places; i++) {
-		struct entry *en;
-		struct entry *next;
+	struct entry *en;
+	struct entry *next;
+	size_t n = 0;
 
-		HASH_ITER(hh, r->places[i].entries, en, next) {
-			if (en->is_stopped &&
-			    strncmp(en->why, "stream.wait_", 12) == 0) {
-				return true;
-			}
+	if (pl->upto != pl->next_offset) {
+		pl->is_dirty = true; /* what was passed over first */
+		return GX_OK;
+	}
+	HASH_ITER (hh, pl->entries, en, next) {
+		enum gx_rc rc;
+
+		if (!en->is_stopped ||
+		    !(gx_reader_is_wait(en->why) ||
+		      strcmp(en->why, "stream.behind") == 0) ||
+		    n++ < r->n_retried) {
+			continue;
+		}
+		if (!gx_reader_has_room(pl)) {
+			return GX_OK;
+		}
+		r->n_retried++;
+		rc = gx_reader_rewind(r, pl, en, en->stopped_at, e);
+		if (rc != GX_OK) {
+			return rc;
 		}
 	}
+	r->n_retried = 0;
+	return GX_OK;
+}
+
+/* Streams that wait for a key or schema look again from where they stand. */
+static enum gx_rc
+retry_waiting(struct gx_reader *r, struct gx_err *e)
+{
+	enum gx_rc rc = GX_OK;
+
+	if (gx_mono_ms() < r->retry_at_ms) {
+		return GX_OK;
+	}
+	r->retry_at_ms = gx_mono_ms() + r->conf.retry_ms;
+	for (size_t i = 0; i < r->n_places && rc == GX_OK; i++) {
+		rc = retry_place(r, &r->places[i], e);
+	}
+	return rc == GX_AGAIN ? GX_ABORT : rc;
+}
+
+/*
+ * Copies stand in the order of their source, each offset behind the one before
+ * it.  A jump shows that the log was cut and filled again while we stood above
+ * its end, so that we have passed messages unread: look back once.
+ */
+static bool
+is_hole(struct gx_reader *r, struct place *pl, const struct gx_msg *m)
+{
+	bool jumps = pl->from_high >= 0 && m->from > pl->from_high + 1;
+	int64_t *looked = &r->holes[pl - r->places];
+
+	if (pl->is_own || m->from < 0) {
+		return false;
+	}
+	if (jumps && m->from > *looked) {
+		*looked = m->from;
+		return true;
+	}
+	pl->from_high = m->from > pl->from_high ? m->from : pl->from_high;
 	return false;
 }
 
@@ -473,7 +549,7 @@ read_one(struct gx_reader *r, int timeout_ms, struct gx_err *e)
 	struct gx_msg m;
 	struct place *pl;
 	bool was_dirty;
-	bool keep;
+	bool keep = false;
 	enum gx_rc rc = r->log->ops->next(r->in, timeout_ms, &m, e);
 
 	if (rc != GX_OK) {
@@ -482,19 +558,31 @@ read_one(struct gx_reader *r, int timeout_ms, struct gx_err *e)
 	GX_ASSERT(m.place < r->n_places);
 	pl = &r->places[m.place];
 	was_dirty = pl->is_dirty;
+	if (is_hole(r, pl, &m)) {
+		r->log->ops->done(r->in, &m);
+		return GX_ERR(e, GX_ABORT, "reader.hole",
+			      "%s/%d was cut and filled again: looking back",
+			      pl->topic, pl->partition);
+	}
+	/* What take() asks for may lie lower than the next message. */
+	pl->read_at = m.offset + 1;
 	rc = gx_reader_take(r, pl, &m, &keep, e);
 	if (!was_dirty && (pl->is_dirty || pl->upto == pl->next_offset)) {
 		pl->began_ms = gx_mono_ms();
 	}
-	if (m.offset >= pl->upto) {
+	if (rc == GX_OK && m.offset >= pl->upto) {
 		pl->upto = m.offset + 1;
+	}
+	if (pl->has_behind && pl->read_at >= pl->upto) {
+		pl->is_dirty = true; /* caught up: say so */
 	}
 	if (keep) {
 		pl->held[pl->n_held++] = m;
 	} else {
 		r->log->ops->done(r->in, &m);
 	}
-	return rc;
+	/* Not judged is not read: begin again from what the store holds. */
+	return rc == GX_AGAIN ? GX_ABORT : rc;
 }
 
 static enum gx_rc
@@ -504,10 +592,9 @@ step_reader(void *flow, int timeout_ms, struct gx_err *e)
 	bool did = false;
 	enum gx_rc rc;
 
-	if (wants_retry(r)) {
-		return GX_ERR(e, GX_ABORT, "reader.retry",
-			      "a stream waits for a key or schema: reading "
-			      "again from where it stands");
+	rc = retry_waiting(r, e);
+	if (rc != GX_OK) {
+		return rc;
 	}
 	rc = read_one(r, wait_ms(r, timeout_ms), e);
 	if (rc == GX_OK) {
@@ -535,7 +622,7 @@ print_stops(const struct gx_reader *r, struct gx_jw *w)
 		struct entry *en;
 		struct entry *next;
 
-		HASH_ITER(hh, r->places[i].entries, en, next) {
+		HASH_ITER (hh, r->places[i].entries, en, next) {
 			if (!en->is_stopped) {
 				continue;
 			}
@@ -596,6 +683,7 @@ free_reader(void **flow)
 		gx_mem_free(r->topics[i]);
 	}
 	gx_mem_free(r->topics);
+	gx_mem_free(r->holes);
 	r->magic = 0;
 	gx_mem_free(r);
 	*flow = NULL;

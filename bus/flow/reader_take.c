@@ -9,12 +9,17 @@
  * shows that something is missing makes its stream stand still.
  *
  * A stream that stands still ignores everything except the one piece that
- * continues it exactly.  On a gap the partition is first read once more from
- * its start for this stream alone: a receiving log that lost its tail has been
- * filled up again out of place, and the missing piece may stand lower than
- * where we read.  Only if it is not there is the stop written down.  Order is
- * not bent by this: nothing is taken that does not continue the chain of the
- * owner, and no marker is, except the very one that was missing.
+ * continues it exactly, or the very marker that was missing.  On a gap the
+ * partition is first read once more from its start for this stream alone: a
+ * receiving log that lost its tail has been filled up again out of place, and
+ * the missing piece may stand lower than where we read.  Only if it is not
+ * there does the stream stand still.  Order is not bent by this: nothing is
+ * taken that does not continue the chain of the owner.
+ *
+ * A stream that goes on reads again from where it stood, while its partition
+ * is far ahead.  The partition's offset must not stand for it: until it has
+ * caught up each commit leaves a stop in the store, at the place where this
+ * stream would have to go on.
  *
  * If we die anywhere nothing has happened: all of this lives in the open
  * transaction.
@@ -26,18 +31,22 @@
 bool
 gx_reader_has_room(const struct place *pl)
 {
-	/* Above these stands room for one more marker, whatever it claims. */
 	return pl->n_applies < READER_MAX_APPLIES &&
-	       pl->n_stops < READER_MAX_STOPS;
+	       pl->n_stops < READER_MAX_STOPS &&
+	       pl->n_rewound < READER_MAX_STOPS;
 }
 
 bool
-gx_reader_mends(const char *why)
+gx_reader_is_gap(const char *why)
 {
 	return strcmp(why, "stream.gap") == 0 ||
-	       strcmp(why, "stream.marker_missing") == 0 ||
-	       strcmp(why, "stream.wait_key") == 0 ||
-	       strcmp(why, "stream.wait_schema") == 0;
+	       strcmp(why, "stream.marker_missing") == 0;
+}
+
+bool
+gx_reader_is_wait(const char *why)
+{
+	return strncmp(why, "stream.wait_", 12) == 0;
 }
 
 static struct entry *
@@ -49,21 +58,54 @@ find_entry(struct place *pl, struct gx_slice stream)
 	return en;
 }
 
+/* A bigger copy when it is full; as any small object, or the process ends. */
+static void *
+make_room(void *array, size_t n, size_t *max, size_t size)
+{
+	void *bigger;
+
+	if (n < *max) {
+		return array;
+	}
+	*max = *max ? *max * 2 : 16;
+	bigger = gx_mem_new(*max * size);
+	if (n > 0) {
+		memcpy(bigger, array, n * size);
+	}
+	gx_mem_free(array);
+	return bigger;
+}
+
+/* What moves does not stand still: forget a stop of this transaction. */
+static void
+drop_stops(struct place *pl, const struct entry *en)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < pl->n_stops; i++) {
+		if (pl->stops[i].stream.p != en->stream) {
+			pl->stops[n++] = pl->stops[i];
+		}
+	}
+	pl->n_stops = n;
+}
+
 static struct gx_apply *
 push_apply(struct place *pl, struct entry *en)
 {
-	struct gx_apply *ap = &pl->applies[pl->n_applies];
+	struct gx_apply *ap;
 
-	GX_ASSERT(pl->n_applies < READER_MAX_APPLIES + GX_MARKER_STREAMS);
-	pl->n_applies++;
+	pl->applies = make_room(pl->applies, pl->n_applies, &pl->max_applies,
+				sizeof *pl->applies);
+	ap = &pl->applies[pl->n_applies++];
 	memset(ap, 0, sizeof *ap);
 	ap->stream = gx_slice_str(en->stream);
 	ap->before = en->chain;
 	ap->after = en->chain;
 	ap->is_new = en->is_new;
 	en->is_new = false;
-	en->is_stopped = false;
-	en->is_seeking = false;
+	en->is_row_stopped = false;
+	drop_stops(pl, en);
 	pl->is_dirty = true;
 	return ap;
 }
@@ -74,29 +116,134 @@ gx_reader_end_stop(struct place *pl, struct entry *en)
 	(void)push_apply(pl, en);
 }
 
-void
-gx_reader_stop(struct gx_reader *r, struct place *pl, struct entry *en,
-	       int64_t at, const char *code, const char *text)
+static bool
+has_move(const struct place *pl, const struct entry *en)
+{
+	for (size_t i = pl->n_applies; i-- > 0;) {
+		if (pl->applies[i].stream.p == en->stream) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+push_stop(struct place *pl, struct entry *en, const char *code,
+	  const char *text)
 {
 	struct gx_stop *st;
 
 	if (en->is_new) { /* a stop needs a row to stand in */
 		(void)push_apply(pl, en);
 	}
+	drop_stops(pl, en);
+	/* Only on the state it was judged on.  Of the guard nothing else may
+	 * be said: a move without a message is the operator's acceptance. */
+	if (strcmp(en->row_why, "guard.mass_delete") != 0 &&
+	    strcmp(code, "guard.mass_delete") != 0 && !has_move(pl, en)) {
+		(void)push_apply(pl, en);
+	}
+	pl->stops = make_room(pl->stops, pl->n_stops, &pl->max_stops,
+			      sizeof *pl->stops);
+	st = &pl->stops[pl->n_stops++];
+	st->stream = gx_slice_str(en->stream);
+	st->at = en->stopped_at;
+	st->code = code;
+	st->text = text;
+	en->row_why = code;
+	en->is_row_stopped = true;
+	pl->is_dirty = true;
+}
+
+void
+gx_reader_stop(struct gx_reader *r, struct place *pl, struct entry *en,
+	       int64_t at, const char *code, const char *text)
+{
+	bool is_known = en->is_row_stopped && en->stopped_at == at &&
+			strcmp(en->row_why, code) == 0;
+
+	(void)r;
 	en->is_stopped = true;
+	en->is_behind = false;
 	en->is_seeking = false;
 	en->stopped_at = at;
 	en->why = code;
+	if (is_known) { /* it looked again, and nothing has changed */
+		return;
+	}
 	gx_log(GX_LOG_WARN, code, "stream=%s topic=%s partition=%d offset=%lld",
 	       en->stream, pl->topic, pl->partition, (long long)at);
-	(void)r;
-	GX_ASSERT(pl->n_stops < READER_MAX_STOPS + GX_MARKER_STREAMS);
-	st = &pl->stops[pl->n_stops++];
-	st->stream = gx_slice_str(en->stream);
-	st->at = at;
-	st->code = code;
-	st->text = text;
+	push_stop(pl, en, code, text);
+}
+
+/*
+ * A message is passed over for a stream that stands still.  The partition's
+ * offset will pass it too, so the stop is written again: another reader may
+ * have ended it, and then the row would miss this message.
+ */
+static void
+pass_over(struct place *pl, struct entry *en, const struct gx_msg *m)
+{
+	if (m->offset < pl->next_offset) {
+		return; /* it was passed before */
+	}
+	for (size_t i = 0; i < pl->n_stops; i++) {
+		if (pl->stops[i].stream.p == en->stream) {
+			return;
+		}
+	}
+	push_stop(pl, en, en->why, "it still stands here");
+}
+
+void
+gx_reader_mark_behind(struct place *pl)
+{
+	bool is_caught_up = pl->read_at >= pl->upto;
+	struct entry *en;
+	struct entry *next;
+
+	if (!pl->has_behind) {
+		return;
+	}
+	HASH_ITER (hh, pl->entries, en, next) {
+		if (!en->is_behind) {
+			continue;
+		}
+		if (is_caught_up) {
+			en->is_behind = false;
+			if (en->is_row_stopped) {
+				gx_reader_end_stop(pl, en);
+			}
+		}
+		/* Another reader may have ended the stop: as above. */
+		if (en->is_behind &&
+		    (!en->is_row_stopped || pl->upto != pl->next_offset)) {
+			push_stop(pl, en, "stream.behind",
+				  "it reads again what it has missed");
+		}
+	}
+	pl->has_behind = !is_caught_up;
+}
+
+enum gx_rc
+gx_reader_rewind(struct gx_reader *r, struct place *pl, struct entry *en,
+		 int64_t from, struct gx_err *e)
+{
+	enum gx_rc rc = GX_OK;
+
+	if (from < pl->read_at) {
+		rc = r->log->ops->seek(r->in, (size_t)(pl - r->places), from,
+				       e);
+		pl->read_at = from;
+	}
+	en->is_stopped = false;
+	en->is_seeking = false;
+	en->is_behind = true;
+	en->live_from = from;
+	pl->n_rewound++;
+	pl->has_behind = true;
 	pl->is_dirty = true;
+	return rc;
 }
 
 static void
@@ -148,6 +295,8 @@ meet_stream(struct gx_reader *r, struct place *pl, struct gx_slice stream,
 	}
 	en = gx_mem_new(sizeof *en);
 	memcpy(en->stream, name, stream.n + 1);
+	en->why = "";
+	en->row_why = "";
 	if (rc == GX_OK) {
 		en->chain = row.chain;
 		en->is_elsewhere = row.partition != pl->partition ||
@@ -181,6 +330,7 @@ meet_gap(struct gx_reader *r, struct place *pl, struct entry *en,
 		return GX_OK;
 	}
 	count(r, GX_V_GAP);
+	en->need_epoch = h->epoch;
 	if (!en->is_seeking) {
 		rc = r->log->ops->range(r->log, pl->topic, pl->partition, &low,
 					&high, e);
@@ -188,12 +338,13 @@ meet_gap(struct gx_reader *r, struct place *pl, struct entry *en,
 			return rc;
 		}
 		if (low < m->offset) {
-			en->is_seeking = true;
-			en->seek_end = m->offset;
-			en->live_from = low;
 			en->why = no_marker ? "stream.marker_missing"
 					    : "stream.gap";
-			return r->log->ops->seek(r->in, m->place, low, e);
+			en->stopped_at = m->offset;
+			rc = gx_reader_rewind(r, pl, en, low, e);
+			en->is_seeking = true;
+			en->seek_end = m->offset;
+			return rc;
 		}
 	}
 	if (no_marker) {
@@ -235,17 +386,33 @@ static void
 take_batch(struct gx_reader *r, struct place *pl, struct entry *en,
 	   const struct gx_head *h, const unsigned char hash[GX_HASH])
 {
-	size_t i = pl->n_applies;
+	struct gx_head *copy = &pl->heads[pl->n_held];
 	struct gx_apply *ap = push_apply(pl, en);
 
+	/* Held messages and heads go together. */
+	GX_ASSERT(pl->n_held < READER_MAX_APPLIES);
 	count(r, GX_V_TAKE);
-	pl->heads[i] = *h;
-	ap->head = &pl->heads[i];
+	*copy = *h;
+	ap->head = copy;
 	memcpy(ap->head_hash, hash, GX_HASH);
 	gx_chain_take_batch(&en->chain, h, hash);
 	ap->after = en->chain;
 	pl->n_lines += h->n;
 	pl->n_bytes += h->body.n;
+}
+
+/* The stream has moved.  If it stood still it reads what it ignored. */
+static enum gx_rc
+go_on(struct gx_reader *r, struct place *pl, struct entry *en,
+      const struct gx_msg *m, struct gx_err *e)
+{
+	if (en->is_stopped) {
+		return gx_reader_rewind(r, pl, en, en->stopped_at, e);
+	}
+	if (en->is_behind) {
+		en->stopped_at = m->offset + 1;
+	}
+	return GX_OK;
 }
 
 static enum gx_rc
@@ -265,7 +432,7 @@ judge_batch(struct gx_reader *r, struct place *pl, struct entry *en,
 	case GX_V_TAKE:
 		take_batch(r, pl, en, h, hash);
 		*keep = true;
-		return GX_OK;
+		return go_on(r, pl, en, m, e);
 	case GX_V_GAP:
 		return meet_gap(r, pl, en, h, m, e);
 	case GX_V_EQUIVOCATION:
@@ -286,19 +453,47 @@ judge_batch(struct gx_reader *r, struct place *pl, struct entry *en,
 	return GX_OK;
 }
 
+/* What is void or known whoever made it is nothing to wait for. */
+static bool
+may_be_next(const struct entry *en, const struct gx_head *h)
+{
+	return h->epoch >= en->chain.epoch && h->first >= en->chain.next_seq;
+}
+
 /* A key or schema that is not known here yet: wait, never refuse. */
 static void
-meet_unknown(struct gx_reader *r, struct place *pl, struct entry *en,
-	     const struct gx_msg *m, bool is_key)
+wait_here(struct gx_reader *r, struct place *pl, struct entry *en,
+	  const struct gx_msg *m, bool is_key)
 {
 	count(r, GX_V_WAIT);
-	if (en->is_stopped || en->is_seeking) {
+	if (en->is_stopped) {
 		return;
 	}
 	gx_reader_stop(r, pl, en, m->offset,
 		       is_key ? "stream.wait_key" : "stream.wait_schema",
 		       is_key ? "sealed with a key not known here yet"
 			      : "of a schema not known here yet");
+}
+
+static void
+meet_unknown(struct gx_reader *r, struct place *pl, struct entry *en,
+	     const struct gx_head *h, const struct gx_msg *m, bool is_key)
+{
+	if (may_be_next(en, h)) {
+		wait_here(r, pl, en, m, is_key);
+	} else {
+		count(r, GX_V_WAIT);
+	}
+}
+
+/* This message is handled for the stream, whatever comes of it. */
+static void
+pass(struct entry *en, const struct gx_msg *m)
+{
+	en->live_from = m->offset + 1;
+	if (en->is_seeking && m->offset > en->seek_end) {
+		en->is_seeking = false;
+	}
 }
 
 static enum gx_rc
@@ -330,18 +525,19 @@ take_batch_message(struct gx_reader *r, struct place *pl,
 		refuse(r, pl, m, "stream does not belong to this partition");
 		return GX_OK;
 	}
-	if (m->offset < en->live_from ||
-	    (en->is_stopped && !gx_reader_mends(en->why))) {
+	if (m->offset < en->live_from) {
 		return GX_OK;
 	}
-	en->live_from = m->offset + 1;
-	if (adm == GX_V_WAIT) {
-		meet_unknown(r, pl, en, m, false);
+	pass(en, m);
+	if (en->is_stopped) {
+		pass_over(pl, en, m);
+	}
+	if (en->is_stopped && !gx_reader_is_gap(en->why)) {
 		return GX_OK;
 	}
 	seal = gx_seal_check(r->verifier, h, true, hash);
 	if (seal == GX_SEAL_UNKNOWN_KEY) {
-		meet_unknown(r, pl, en, m, true);
+		meet_unknown(r, pl, en, h, m, true);
 		return GX_OK;
 	}
 	if (seal != GX_SEAL_GOOD) {
@@ -350,13 +546,18 @@ take_batch_message(struct gx_reader *r, struct place *pl,
 					      : "key may not seal this stream");
 		return GX_OK;
 	}
+	if (adm == GX_V_WAIT && may_be_next(en, h)) {
+		meet_unknown(r, pl, en, h, m, false);
+		return GX_OK;
+	}
 	return judge_batch(r, pl, en, h, hash, m, keep, e);
 }
 
 /* One stream of a marker. */
 static enum gx_rc
 claim_stream(struct gx_reader *r, struct place *pl, const struct gx_head *h,
-	     struct gx_slice stream, const struct gx_msg *m, struct gx_err *e)
+	     struct gx_slice stream, const struct gx_msg *m, bool is_known,
+	     struct gx_err *e)
 {
 	struct gx_stream_name nm;
 	struct gx_apply *ap;
@@ -380,49 +581,52 @@ claim_stream(struct gx_reader *r, struct place *pl, const struct gx_head *h,
 	if (m->offset < en->live_from) {
 		return GX_OK;
 	}
-	en->live_from = m->offset + 1;
-	if ((en->is_stopped || en->is_seeking) &&
-	    strcmp(en->why, "stream.marker_missing") != 0) {
+	pass(en, m);
+	if (en->is_stopped) {
+		pass_over(pl, en, m);
+	}
+	if (en->is_stopped && (strcmp(en->why, "stream.marker_missing") != 0 ||
+			       h->epoch != en->need_epoch)) {
 		return GX_OK; /* stands still, markers included */
 	}
 	if (gx_chain_marker(&en->chain, h) != GX_V_TAKE) {
 		count(r, GX_V_VOID);
 		return GX_OK;
 	}
+	if (!is_known) {
+		wait_here(r, pl, en, m, true);
+		return GX_OK;
+	}
 	count(r, GX_V_TAKE);
 	ap = push_apply(pl, en);
 	gx_chain_take_marker(&en->chain, h);
 	ap->after = en->chain;
-	return GX_OK;
+	return go_on(r, pl, en, m, e);
 }
 
 static enum gx_rc
 take_marker_message(struct gx_reader *r, struct place *pl,
-		    const struct gx_head *h, struct gx_msg *m,
-		    struct gx_err *e)
+		    const struct gx_head *h, struct gx_msg *m, struct gx_err *e)
 {
 	unsigned char hash[GX_HASH];
 	struct gx_slice name;
+	bool is_known = true;
 	enum gx_rc rc = GX_OK;
 	size_t at = 0;
 
 	switch (gx_seal_check(r->verifier, h, true, hash)) {
 	case GX_SEAL_GOOD:
 		break;
-	case GX_SEAL_UNKNOWN_KEY:
-		/* Its streams will miss the marker and stand still there. */
-		count(r, GX_V_WAIT);
-		gx_log(GX_LOG_WARN, "stream.wait_key",
-		       "topic=%s partition=%d offset=%lld", pl->topic,
-		       pl->partition, (long long)m->offset);
-		return GX_OK;
+	case GX_SEAL_UNKNOWN_KEY: /* its streams wait here, as for a batch */
+		is_known = false;
+		break;
 	case GX_SEAL_NOT_ALLOWED:
 	case GX_SEAL_FORGED:
 		refuse(r, pl, m, "marker's seal is wrong");
 		return GX_OK;
 	}
 	while (rc == GX_OK && gx_marker_next(h->streams, &at, &name)) {
-		rc = claim_stream(r, pl, h, name, m, e);
+		rc = claim_stream(r, pl, h, name, m, is_known, e);
 	}
 	return rc;
 }

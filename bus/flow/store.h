@@ -14,7 +14,7 @@ struct gx_stream_row {
 	char stream[GX_STREAM_MAX + 1];
 	char topic[64];
 	int32_t partition;
-	bool is_own;	    /* made at this node */
+	bool is_own; /* made at this node */
 	struct gx_chain chain;
 	bool is_stopped;
 	int64_t stopped_at; /* offset where it stands still, if is_stopped */
@@ -30,8 +30,8 @@ typedef void (*gx_stream_f)(void *ctx, const struct gx_stream_row *row);
 struct gx_apply {
 	struct gx_slice stream;
 	struct gx_chain before, after; /* compare-and-set */
-	bool is_new;		       /* no row yet: insert, before is ignored */
-	const struct gx_head *head;    /* the batch with its lines; NULL marker */
+	bool is_new;		    /* no row yet: insert, before is ignored */
+	const struct gx_head *head; /* the batch with its lines; NULL marker */
 	unsigned char head_hash[GX_HASH];
 };
 /* A stream that stands still from here on. */
@@ -61,7 +61,7 @@ struct gx_aside {
 	struct gx_slice stream, pos; /* key of the row: (stream, pos) */
 	uint64_t seq;		     /* of its q line, or of the next line */
 	struct gx_slice key;	     /* JSON array, n = 0 if not known */
-	struct gx_slice reasons; /* JSON array [{pointer,keyword,message}] */
+	struct gx_slice reasons;  /* JSON array [{pointer,keyword,message}] */
 	struct gx_slice original; /* bytes as the source gave them */
 	struct gx_slice time;	  /* RFC 3339 */
 };

@@ -22,6 +22,7 @@
 
 #define WRITER_MAGIC 0x77726974u
 #define BURST 4000 /* records read in one step */
+#define UNREAD_MS 60000
 
 static void
 copy_conf(struct gx_writer *w, const struct gx_writer_conf *c)
@@ -122,7 +123,6 @@ close_writer(void *flow)
 		w->streams[i].n_folded = 0;
 	}
 	w->is_waiting = false;
-	w->is_full = false;
 	w->n_unread = 0;
 	w->n_sent = 0;
 	w->n_taken = 0;
@@ -153,6 +153,21 @@ is_taken(const struct gx_writer *w, const struct sent *s)
 
 	return c->epoch == w->epoch && c->writer == w->id &&
 	       c->next_seq >= s->next_seq;
+}
+
+/* Has the reader passed our marker everywhere?  Until then it may not have
+ * read what former writers left before it, which we found settled only. */
+static bool
+is_owner_read(const struct gx_writer *w)
+{
+	for (size_t i = 0; i < w->n_streams; i++) {
+		const struct gx_chain *c = &w->rows[i].chain;
+
+		if (c->epoch != w->epoch || c->writer != w->id) {
+			return false;
+		}
+	}
+	return true;
 }
 
 /* What has the node's own reader taken?  A higher owner: we are fenced. */
@@ -190,8 +205,26 @@ look(struct gx_writer *w, struct gx_err *e)
 		w->sent_at = (w->sent_at + 1) % w->conf.max_unread;
 		w->n_unread--;
 		w->n_taken++;
+		w->unread_ms = now_ms;
+	}
+	if (w->n_unread == 0 && is_owner_read(w)) {
+		w->unread_ms = now_ms;
 	}
 	return GX_OK;
+}
+
+/* Nothing of ours is read back any more: wait, but not in silence. */
+static enum gx_rc
+check_unread(const struct gx_writer *w, struct gx_err *e)
+{
+	if (gx_mono_ms() - w->unread_ms < UNREAD_MS) {
+		return GX_AGAIN;
+	}
+	return GX_ERR(e, GX_AGAIN, "writer.unread",
+		      "this node's reader has taken nothing of %s for %d s: "
+		      "see its flow; if that runs, the log lost its end: "
+		      "restart this flow",
+		      w->origin, UNREAD_MS / 1000);
 }
 
 static enum gx_rc
@@ -202,7 +235,7 @@ release(struct gx_writer *w, struct gx_err *e)
 	struct gx_slice pos;
 	enum gx_rc rc;
 
-	if (now_ms < w->release_at_ms) {
+	if (now_ms < w->release_at_ms || !is_owner_read(w)) {
 		return GX_OK;
 	}
 	while (w->n_checks > 0 && w->checks[w->check_at].n_sent <= w->n_taken) {
@@ -269,7 +302,7 @@ is_flush_due(const struct gx_writer *w)
 	if (w->first_ms == 0) {
 		return w->has_new_pos || w->n_asides > 0;
 	}
-	return w->goes_at_once ||
+	return w->goes_at_once || gx_writer_is_full(w) ||
 	       gx_mono_ms() - w->first_ms >= w->conf.linger_ms;
 }
 
@@ -336,19 +369,13 @@ run_writer(struct gx_writer *w, int timeout_ms, struct gx_err *e)
 	if (rc == GX_OK) {
 		rc = gx_writer_send_waiting(w, e);
 	}
-	if (rc == GX_OK && w->is_full) {
-		rc = gx_writer_flush(w, e);
-	}
 	if (rc == GX_OK) {
 		rc = read_source(w, timeout_ms, &did, e);
 	}
 	if (rc == GX_OK && is_flush_due(w)) {
 		rc = gx_writer_flush(w, e);
 	}
-	if (rc == GX_OK && !did) {
-		rc = GX_AGAIN;
-	}
-	return rc;
+	return rc == GX_OK && !did ? check_unread(w, e) : rc;
 }
 
 static enum gx_rc

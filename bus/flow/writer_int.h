@@ -5,9 +5,9 @@
 #include "base/metric.h"
 #include "flow/writer.h"
 
-#define POS_MAX 1600	/* bytes of a source position */
-#define ASIDES_MAX 256	/* rejects kept before they are written down */
-#define CHECKS_MAX 64	/* checkpoints under way */
+#define POS_MAX 1600   /* bytes of a source position */
+#define ASIDES_MAX 256 /* rejects kept before they are written down */
+#define CHECKS_MAX 64  /* checkpoints under way */
 #define GUARD_BUCKETS 60
 
 enum writer_phase {
@@ -44,7 +44,7 @@ struct wstream {
 /* A partition while settling. */
 struct wlane {
 	int32_t partition;
-	int64_t from;
+	int64_t from; /* up to here the node's reader has come */
 	bool is_settled;
 };
 
@@ -86,10 +86,10 @@ struct gx_writer {
 	struct gx_out *out;
 	struct gx_in *in; /* only while settling */
 	bool has_source;
+	bool has_owned; /* the streams were ours, settled, since it started */
 
 	struct gx_buf sealed; /* the message being sent */
 	bool is_waiting;      /* it did not fit the queue yet */
-	bool is_full;	      /* a batch or the asides must go before more */
 	size_t waiting_stream;
 
 	struct sent *sent; /* ring of conf.max_unread */
@@ -108,10 +108,11 @@ struct gx_writer {
 	struct gx_arena *aside_arena;
 	uint64_t upto;
 
-	int64_t first_ms;   /* first line of the oldest open batch, 0 none */
-	int64_t last_ms;    /* last record of any stream */
-	bool goes_at_once;  /* it came after silence */
+	int64_t first_ms;  /* first line of the oldest open batch, 0 none */
+	int64_t last_ms;   /* last record of any stream */
+	bool goes_at_once; /* it came after silence */
 	int64_t look_at_ms, release_at_ms;
+	int64_t unread_ms; /* when all was read back, or more of it, last */
 	int64_t guard_off_until_ms;
 	int64_t released_at_ms;
 
@@ -131,7 +132,10 @@ enum gx_rc gx_writer_put(struct gx_writer *w, const struct gx_rec *rec,
 enum gx_rc gx_writer_flush(struct gx_writer *w, struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_writer_send_waiting(struct gx_writer *w,
 				  struct gx_err *e) GX_MUSTCHECK;
+/* May one more record be read? */
 bool gx_writer_has_room(const struct gx_writer *w);
+/* A batch or the rejects have reached their size and must go first. */
+bool gx_writer_is_full(const struct gx_writer *w);
 
 /* writer_guard.c: the mass-change guard. */
 enum gx_rc gx_writer_guard(struct gx_writer *w, struct wstream *ws,

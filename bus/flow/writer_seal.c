@@ -17,8 +17,23 @@
 #include "flow/writer_int.h"
 
 /* Refused records are written down when so many bytes of them are kept: what
- * is left of the arena takes one more of any size. */
+ * is left of their arena takes one more of any size. */
 #define ASIDES_BYTES (8u << 20)
+
+bool
+gx_writer_is_full(const struct gx_writer *w)
+{
+	for (size_t i = 0; i < w->n_streams; i++) {
+		const struct wstream *ws = &w->streams[i];
+
+		if (ws->n_lines >= w->conf.max_lines ||
+		    ws->body.n >= w->conf.max_bytes) {
+			return true;
+		}
+	}
+	return w->n_asides == ASIDES_MAX ||
+	       gx_arena_used(w->aside_arena) > ASIDES_BYTES;
+}
 
 static bool
 can_send(const struct gx_writer *w)
@@ -29,7 +44,7 @@ can_send(const struct gx_writer *w)
 bool
 gx_writer_has_room(const struct gx_writer *w)
 {
-	return can_send(w) && !w->is_full;
+	return can_send(w) && !gx_writer_is_full(w);
 }
 
 static enum gx_rc
@@ -163,7 +178,6 @@ gx_writer_flush(struct gx_writer *w, struct gx_err *e)
 	}
 	w->first_ms = 0;
 	w->goes_at_once = false;
-	w->is_full = false;
 	push_check(w);
 	return GX_OK;
 }
@@ -293,12 +307,10 @@ gx_writer_put(struct gx_writer *w, const struct gx_rec *rec, struct gx_err *e)
 	/* Room for one more line of any length stays in the buffer. */
 	if (ws->n_lines >= w->conf.max_lines ||
 	    ws->body.n >= w->conf.max_bytes) {
-		rc = seal_stream(w, rec->stream, e);
-	} else if (w->n_asides == ASIDES_MAX ||
-		   gx_arena_used(w->aside_arena) > ASIDES_BYTES) {
-		rc = flush_asides(w, e);
+		return seal_stream(w, rec->stream, e);
 	}
-	/* The record is ours already: nothing more is read until it fits. */
-	w->is_full = rc == GX_AGAIN && !w->is_waiting;
-	return rc;
+	if (w->n_asides == ASIDES_MAX) {
+		return flush_asides(w, e);
+	}
+	return GX_OK;
 }

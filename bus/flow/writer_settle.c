@@ -3,14 +3,14 @@
  *
  * First the source is ours, so that whoever had it can no longer release it.
  * Then a marker with a higher epoch goes into every partition concerned, and
- * each is read from its kept offset to that marker.  What stands before it is
+ * each is read from where our reader stands to that marker.  What is before is
  * settled: readers will take exactly this, and whatever the former writer
  * still sends stands behind our marker and is void.  Only when all partitions
  * are settled does the source begin to be read.
  *
  * A marker of the same or a higher epoch before our own means that another
  * writer outbid us: we begin again, higher, in all partitions, after a random
- * pause.  A writer that had claimed the streams before and finds them with
+ * pause.  A writer that had owned the streams before and finds them with
  * another, higher owner has been replaced, and ends: otherwise two would take
  * the source from each other for ever.
  *
@@ -38,8 +38,9 @@ find_stream(struct gx_writer *w, struct gx_slice name)
 struct load {
 	struct gx_writer *w;
 	size_t n_met;
-	int64_t kept;
+	int32_t partition;
 	const char *stopped; /* a stream of ours that stands still */
+	const char *moved;   /* one whose row names another partition */
 	bool is_deposed;
 };
 
@@ -50,28 +51,31 @@ load_row(void *ctx, const struct gx_stream_row *row)
 	struct gx_writer *w = ld->w;
 	struct wstream *ws = find_stream(w, gx_slice_str(row->stream));
 
-	if (row->is_stopped && row->stopped_at < ld->kept) {
-		ld->kept = row->stopped_at;
-	}
 	if (!ws) {
 		return;
 	}
 	ld->n_met++;
+	if (ws->conf.partition != ld->partition) {
+		ld->moved = ws->conf.stream;
+	}
 	ws->chain = row->chain;
 	ws->n_folded = 0;
 	if (row->is_stopped) {
 		ld->stopped = ws->conf.stream;
 	}
-	if (row->chain.epoch > w->highest_seen) {
-		w->highest_seen = row->chain.epoch;
-	}
-	if (w->epoch && row->chain.epoch > w->epoch &&
+	/* One that only outbid us is answered with a higher claim. */
+	if (w->has_owned && row->chain.epoch > w->highest_seen &&
 	    row->chain.writer != w->id) {
 		ld->is_deposed = true;
 	}
+	if (row->chain.epoch > w->highest_seen) {
+		w->highest_seen = row->chain.epoch;
+	}
 }
 
-/* Load the states of all streams; the kept offset goes into each lane. */
+/* Load the states of all streams; the reader's offset goes into each lane.
+ * A foreign stream that stands still lower is no affair of ours, and if one of
+ * ours does, we wait: what the rows say is all that stands below. */
 static enum gx_rc
 load_lanes(struct gx_writer *w, struct gx_err *e)
 {
@@ -81,14 +85,19 @@ load_lanes(struct gx_writer *w, struct gx_err *e)
 		struct wlane *la = &w->lanes[i];
 		enum gx_rc rc;
 
-		ld.kept = INT64_MAX;
+		ld.partition = la->partition;
 		rc = w->store->ops->load(w->store, w->topic, la->partition,
 					 &la->from, load_row, &ld, e);
 		if (rc != GX_OK) {
 			return rc;
 		}
-		la->from = ld.kept < la->from ? ld.kept : la->from;
 		la->is_settled = false;
+	}
+	if (ld.moved) {
+		return GX_ERR(e, GX_FATAL, "stream.moved",
+			      "%s was begun in another partition than it is "
+			      "set up for now: correct the flow",
+			      ld.moved);
 	}
 	if (ld.n_met != w->n_streams) {
 		return GX_ERR(e, GX_FATAL, "stream.undeclared",
@@ -98,7 +107,7 @@ load_lanes(struct gx_writer *w, struct gx_err *e)
 			      ld.n_met, w->n_streams, w->origin);
 	}
 	if (ld.is_deposed) {
-		w->epoch = 0; /* a restart is a person's word: a new claim */
+		w->has_owned = false; /* a restart may take it back */
 		return GX_ERR(e, GX_FATAL, "writer.deposed",
 			      "another writer has taken %s over: this one "
 			      "ends; restart the flow here to take it back",
@@ -375,38 +384,57 @@ source_pos(const struct gx_chain *c)
 	return gx_slice(c->src + skip, n - skip - 2);
 }
 
-/* All partitions are settled: tell the source where to go on. */
+/* Forget what was set aside beyond the settled positions: it is read again. */
+static enum gx_rc
+settle_asides(struct gx_writer *w, struct gx_err *e)
+{
+	enum gx_rc rc = GX_OK;
+
+	for (size_t i = 0; i < w->n_streams && rc == GX_OK; i++) {
+		struct wstream *ws = &w->streams[i];
+		struct gx_slice name = gx_slice_str(ws->conf.stream);
+
+		rc = w->store->ops->settle(w->store, name, ws->chain.next_seq,
+					   e);
+		if (rc == GX_OK) {
+			rc = w->store->ops->count(w->store, name, &ws->n_rows,
+						  e);
+		}
+	}
+	return rc;
+}
+
+/*
+ * All partitions are settled: tell the source where to go on.  The source says
+ * whether it is still ours; the store cannot, so the rows of a quarantine are
+ * touched directly behind that word.  If the store is away then, we begin
+ * again: by the next try the source may be another's.
+ */
 static enum gx_rc
 start_source(struct gx_writer *w, struct gx_err *e)
 {
 	struct gx_slice *pos = gx_mem_new(w->n_streams * sizeof *pos);
 	struct gx_buf released;
-	enum gx_rc rc = GX_OK;
+	enum gx_rc rc;
 
 	gx_buf_init(&released, POS_MAX);
-	for (size_t i = 0; i < w->n_streams && rc == GX_OK; i++) {
+	for (size_t i = 0; i < w->n_streams; i++) {
 		struct wstream *ws = &w->streams[i];
 
 		pos[i] = source_pos(&ws->chain);
-		rc = w->store->ops->settle(w->store,
-					   gx_slice_str(ws->conf.stream),
-					   ws->chain.next_seq, e);
-		if (rc == GX_OK) {
-			rc = w->store->ops->count(w->store,
-						  gx_slice_str(ws->conf.stream),
-						  &ws->n_rows, e);
-		}
 		gx_log(GX_LOG_INFO, "writer.settled",
 		       "stream=%s epoch=%llu next_seq=%llu", ws->conf.stream,
 		       (unsigned long long)w->epoch,
 		       (unsigned long long)ws->chain.next_seq);
 	}
-	if (rc == GX_OK) {
-		rc = w->store->ops->released(w->store, w->flow, &released, e);
-	}
+	rc = w->store->ops->released(w->store, w->flow, &released, e);
 	if (rc == GX_OK) {
 		rc = w->src->ops->start(w->src, pos, w->n_streams,
 					gx_buf_view(&released), e);
+		if (rc == GX_OK) {
+			rc = settle_asides(w, e);
+		}
+		rc = rc == GX_AGAIN ? GX_ABORT : rc;
 	}
 	gx_buf_free(&released);
 	gx_mem_free(pos);
@@ -468,6 +496,8 @@ gx_writer_settle(struct gx_writer *w, int timeout_ms, struct gx_err *e)
 	rc = start_source(w, e);
 	if (rc == GX_OK) {
 		w->phase = WR_RUN;
+		w->has_owned = true;
+		w->unread_ms = gx_mono_ms();
 	}
 	return rc;
 }

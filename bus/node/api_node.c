@@ -139,7 +139,8 @@ gx_api_status(struct gx_call *c, struct gx_err *e)
 		"(SELECT coalesce(sum(next_seq - 1), 0)::bigint FROM gx_stream)"
 		" AS records_taken, "
 		"(SELECT count(*) FROM gx_quarantine WHERE state = 'open') "
-		"AS quarantine_open",
+		"AS quarantine_open, "
+		"(SELECT count(*) FROM gx_held) AS keys_held",
 		0, NULL, &rows, e);
 
 	if (rc != GX_OK) {
@@ -156,7 +157,7 @@ gx_api_status(struct gx_call *c, struct gx_err *e)
 	gx_jw_kv_str(&c->w, "version", GX_VERSION);
 	gx_jw_kv_str(&c->w, "at", now);
 	(void)put_deps(c);
-	gx_api_row(&c->w, rows, 0, "iiiiii");
+	gx_api_row(&c->w, rows, 0, "iiiiiii");
 	gx_jw_end(&c->w, '}');
 	return GX_OK;
 }
@@ -267,6 +268,10 @@ gx_api_doctor(struct gx_call *c, struct gx_err *e)
 		{"nothing waits in quarantine",
 		 "SELECT count(*) FROM gx_quarantine WHERE state = 'open'",
 		 "gxbus quarantine list; correct the source"},
+		{"no key is held by a quarantine at its source",
+		 "SELECT count(*) FROM gx_held",
+		 "the node of the source lists them: gxbus quarantine list "
+		 "there"},
 		{"the database flushes before it commits",
 		 "SELECT count(*) FROM pg_settings WHERE name IN "
 		 "('fsync','full_page_writes') AND setting = 'off'",

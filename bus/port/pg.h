@@ -2,8 +2,9 @@
  * PostgreSQL through libpq, which lives only in pg*.c.  One connection per
  * owner; no pooler in between.  SQLSTATEs are mapped to gx_rc by one table
  * (pg_err.c): outages and serialization failures are AGAIN or ABORT, data
- * faults REJECT, everything unknown FATAL.  Error texts carry SQLSTATE,
- * primary message and table or constraint, never DETAIL (it holds values).
+ * faults REJECT, everything unknown FATAL.  Error texts carry SQLSTATE, table,
+ * column and constraint; the primary message only where it cannot hold a
+ * value (class 22 quotes what it could not read); never DETAIL.
  */
 #ifndef GX_PORT_PG_H
 #define GX_PORT_PG_H
@@ -67,7 +68,8 @@ enum gx_rc gx_pg_copy_put(struct gx_pg *pg, struct gx_slice rows,
 			  struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_pg_copy_end(struct gx_pg *pg, int64_t *n_rows,
 			  struct gx_err *e) GX_MUSTCHECK;
-/* COPY ... TO STDOUT.  row is lent until the next call; GX_AGAIN at end. */
+/* COPY ... TO STDOUT.  row is lent until the next call; GX_AGAIN at end; an
+ * outage is GX_ABORT, so that it is never taken for the end. */
 enum gx_rc gx_pg_copy_out(struct gx_pg *pg, const char *sql,
 			  struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_pg_copy_get(struct gx_pg *pg, struct gx_slice *row,
@@ -79,14 +81,15 @@ enum gx_rc gx_pg_repl_start(struct gx_pg *pg, const char *start_sql,
 			    struct gx_err *e) GX_MUSTCHECK;
 struct gx_repl_msg {
 	bool is_keepalive;
-	bool reply_wanted;   /* keepalive */
-	uint64_t wal_start;  /* data: LSN of the message */
-	uint64_t wal_end;    /* server's current end */
+	bool reply_wanted;    /* keepalive */
+	uint64_t wal_start;   /* data: LSN of the message */
+	uint64_t wal_end;     /* server's current end */
 	struct gx_slice data; /* pgoutput bytes, lent until the next call */
 };
 /* GX_AGAIN: nothing within timeout_ms.  GX_ABORT: the connection ended. */
 enum gx_rc gx_pg_repl_next(struct gx_pg *pg, int timeout_ms,
-			   struct gx_repl_msg *m, struct gx_err *e) GX_MUSTCHECK;
+			   struct gx_repl_msg *m,
+			   struct gx_err *e) GX_MUSTCHECK;
 /* Standby status update: what may be forgotten. */
 enum gx_rc gx_pg_repl_confirm(struct gx_pg *pg, uint64_t flushed_lsn,
 			      struct gx_err *e) GX_MUSTCHECK;

@@ -105,6 +105,11 @@ void gx_check_string(struct gx_check *c, struct gx_mark m,
 void gx_check_storable(struct gx_check *c, const struct gx_str *str);
 void gx_check_number(struct gx_check *c, struct gx_mark m,
 		     const struct gx_num *num);
+/* The same for one node. */
+void gx_check_string_one(struct gx_check *c, const struct gx_sch_node *n,
+			 uint32_t slot, const struct gx_str *str);
+void gx_check_number_one(struct gx_check *c, const struct gx_sch_node *node,
+			 uint32_t slot, const struct gx_num *num);
 void gx_check_kind(struct gx_check *c, struct gx_mark m, unsigned kind);
 void gx_check_values(struct gx_check *c, struct gx_mark m, struct gx_slice raw);
 /* The text of a string token: as it lies there, or decoded into room that is

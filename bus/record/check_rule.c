@@ -68,10 +68,9 @@ replace_surrogates(struct gx_buf *b, size_t n)
 }
 
 static void
-check_length(struct gx_check *c, const struct gx_entry *en, struct gx_slice t,
-	     bool is_ascii)
+check_length(struct gx_check *c, const struct gx_sch_string *s, uint32_t slot,
+	     struct gx_slice t, bool is_ascii)
 {
-	const struct gx_sch_string *s = en->node->str;
 	size_t n = t.n;
 
 	/* No more characters than bytes, no fewer than a quarter. */
@@ -79,39 +78,40 @@ check_length(struct gx_check *c, const struct gx_entry *en, struct gx_slice t,
 		n = gx_utf8_count(t.p, t.n);
 	}
 	if (n < s->min) {
-		gx_check_report(c, en->slot, &s->on_min);
+		gx_check_report(c, slot, &s->on_min);
 	}
 	if (n > s->max) {
-		gx_check_report(c, en->slot, &s->on_max);
+		gx_check_report(c, slot, &s->on_max);
 	}
 }
 
 static void
-check_format(struct gx_check *c, const struct gx_entry *en, struct gx_slice t)
+check_format(struct gx_check *c, const struct gx_sch_string *s, uint32_t slot,
+	     struct gx_slice t)
 {
-	const struct gx_sch_string *s = en->node->str;
+	const char *why = s->format(t.p, t.n, c->today_ymd);
 
-	if (!c->has_today && gx_format_wants_today(s->format)) {
+	/* Days only go by: what was past when we last looked still is. */
+	if (why && !c->has_today && gx_format_wants_today(s->format)) {
 		c->today_ymd = gx_id_today();
 		c->has_today = true;
+		why = s->format(t.p, t.n, c->today_ymd);
 	}
-	const char *why = s->format(t.p, t.n, c->today_ymd);
 	if (why) {
 		struct gx_rule rule = {s->on_format.keyword, gx_slice_str(why)};
-		gx_check_report(c, en->slot, &rule);
+		gx_check_report(c, slot, &rule);
 	}
 }
 
 static void
-check_pattern(struct gx_check *c, const struct gx_entry *en, struct gx_slice t)
+check_pattern(struct gx_check *c, const struct gx_sch_string *s, uint32_t slot,
+	      struct gx_slice t)
 {
-	const struct gx_sch_string *s = en->node->str;
-
 	switch (gx_pattern_match(s->pattern, c->matcher, t.p, t.n)) {
 	case GX_MATCH_YES:
 		return;
 	case GX_MATCH_NO:
-		gx_check_report(c, en->slot, &s->on_pattern);
+		gx_check_report(c, slot, &s->on_pattern);
 		return;
 	case GX_MATCH_LIMIT:
 		/* Not "no": that would let it pass under a "not". */
@@ -145,45 +145,45 @@ is_among(const struct gx_sch_values *set, const struct gx_digest_key *key,
 }
 
 void
+gx_check_string_one(struct gx_check *c, const struct gx_sch_node *n,
+		    uint32_t slot, const struct gx_str *str)
+{
+	const struct gx_sch_string *s = n->str;
+
+	if (!(n->kinds & KIND_STRING)) {
+		gx_check_report(c, slot, &n->on_kind);
+	}
+	if (!s && !n->values) {
+		return;
+	}
+	struct gx_slice text = gx_check_decode(c, str);
+	for (const struct gx_sch_values *v = n->values; v; v = v->next) {
+		if (!is_among(v, &c->key, text, str)) {
+			gx_check_report(c, slot, &v->rule);
+		}
+	}
+	if (!s) {
+		return;
+	}
+	check_length(c, s, slot, text, str->is_ascii && !str->is_escaped);
+	if (s->format) {
+		check_format(c, s, slot, text);
+	}
+	if (s->pattern) {
+		if (str->is_unstorable) {
+			replace_surrogates(&c->decoded, text.n);
+		}
+		check_pattern(c, s, slot, text);
+	}
+}
+
+void
 gx_check_string(struct gx_check *c, struct gx_mark m, const struct gx_str *str)
 {
-	struct gx_slice text = {NULL, 0};
-	bool has_text = false;
-
 	for (size_t i = m.entries; i < c->n_entries; i++) {
 		const struct gx_entry *en = &c->entry[i];
-		const struct gx_sch_node *n = en->node;
-		if (!(n->kinds & KIND_STRING)) {
-			gx_check_report(c, en->slot, &n->on_kind);
-		}
-		if ((!n->str && !n->values) || gx_check_is_idle(c, en)) {
-			continue;
-		}
-		if (!has_text) {
-			text = gx_check_decode(c, str);
-			has_text = true;
-		}
-		for (const struct gx_sch_values *v = n->values; v;
-		     v = v->next) {
-			if (!is_among(v, &c->key, text, str)) {
-				gx_check_report(c, en->slot, &v->rule);
-			}
-		}
-		if (!n->str) {
-			continue;
-		}
-		check_length(c, en, text, str->is_ascii && !str->is_escaped);
-		if (n->str->format) {
-			check_format(c, en, text);
-		}
-		if (n->str->pattern && str->is_unstorable) {
-			/* enum and const have gone by for this entry; others
-			 * decode anew. */
-			replace_surrogates(&c->decoded, text.n);
-			check_pattern(c, en, text);
-			has_text = false;
-		} else if (n->str->pattern) {
-			check_pattern(c, en, text);
+		if (!gx_check_is_idle(c, en)) {
+			gx_check_string_one(c, en->node, en->slot, str);
 		}
 	}
 }
@@ -207,44 +207,45 @@ is_within(const struct gx_bound *limit, bool is_low, bool is_small,
 }
 
 void
-gx_check_number(struct gx_check *c, struct gx_mark m, const struct gx_num *num)
+gx_check_number_one(struct gx_check *c, const struct gx_sch_node *node,
+		    uint32_t slot, const struct gx_num *num)
 {
+	const struct gx_sch_number *n = node->num;
 	struct gx_decimal value = {0};
-	bool has_value = false;
 	int64_t small = 0;
 	bool is_small =
 		num->is_plain && gx_decimal_small(num->p, num->n, &small);
-	unsigned kind = KIND_INTEGER;
+	bool is_whole = is_small;
 
-	if (!is_small) {
+	if (!is_small || (n && !n->is_small)) {
 		value = gx_decimal_parse(num->p, num->n);
-		has_value = true;
-		kind = gx_decimal_is_integer(&value) ? KIND_INTEGER
-						     : KIND_FRACTION;
+		is_whole = gx_decimal_is_integer(&value);
 	}
-	gx_check_kind(c, m, kind);
+	if (!(node->kinds & (is_whole ? KIND_INTEGER : KIND_FRACTION))) {
+		gx_check_report(c, slot, &node->on_kind);
+	}
+	for (int k = 0; n && k < 4; k++) {
+		bool is_low = k < 2;
+		const struct gx_bound *limit =
+			is_low ? &n->low[k] : &n->high[k - 2];
+		if (limit->is_set &&
+		    !is_within(limit, is_low, is_small, small, &value)) {
+			gx_check_report(c, slot, &limit->rule);
+		}
+	}
+	if (n && n->has_multiple &&
+	    !gx_decimal_is_multiple(&value, &n->multiple)) {
+		gx_check_report(c, slot, &n->on_multiple);
+	}
+}
+
+void
+gx_check_number(struct gx_check *c, struct gx_mark m, const struct gx_num *num)
+{
 	for (size_t i = m.entries; i < c->n_entries; i++) {
 		const struct gx_entry *en = &c->entry[i];
-		const struct gx_sch_number *n = en->node->num;
-		if (!n || gx_check_is_idle(c, en)) {
-			continue;
-		}
-		if (!has_value) {
-			value = gx_decimal_parse(num->p, num->n);
-			has_value = true;
-		}
-		for (int k = 0; k < 4; k++) {
-			bool is_low = k < 2;
-			const struct gx_bound *limit =
-				is_low ? &n->low[k] : &n->high[k - 2];
-			if (limit->is_set && !is_within(limit, is_low, is_small,
-							small, &value)) {
-				gx_check_report(c, en->slot, &limit->rule);
-			}
-		}
-		if (n->has_multiple &&
-		    !gx_decimal_is_multiple(&value, &n->multiple)) {
-			gx_check_report(c, en->slot, &n->on_multiple);
+		if (!gx_check_is_idle(c, en)) {
+			gx_check_number_one(c, en->node, en->slot, num);
 		}
 	}
 }

@@ -444,8 +444,7 @@ check_names(struct gx_check *c, struct gx_mark m, size_t n,
 	return true;
 }
 
-/* A value that no rule is against must also fit its column.  Text does: what
- * no store can keep was reported when it was scanned. */
+/* A value that no rule is against must also fit its column. */
 static void
 check_column(struct gx_check *c, size_t field, struct gx_slice raw)
 {
@@ -454,7 +453,7 @@ check_column(struct gx_check *c, size_t field, struct gx_slice raw)
 		{"does not fit the column that the item's type asks for", 53}};
 	const struct gx_column *col = &c->sch->columns[field];
 
-	if (col->kind != GX_COLUMN_TEXT && !gx_column_fits(col, raw)) {
+	if (!col->is_sure && !gx_column_fits(col, raw)) {
 		gx_check_report(c, 0, &rule);
 	}
 }
@@ -505,8 +504,11 @@ walk_member(struct gx_check *c, struct gx_mark m, size_t n, size_t primary)
 static bool
 has_twin_name(struct gx_check *c, size_t from)
 {
-	const struct gx_str *name = c->name + from;
 	size_t n = c->n_names - from;
+	if (n < 2) {
+		return false;
+	}
+	const struct gx_str *name = c->name + from;
 	bool is_plain = n <= FEW_NAMES;
 
 	for (size_t i = 0; i < n && is_plain; i++) {
@@ -594,6 +596,79 @@ close_objects(struct gx_check *c, struct gx_mark m, size_t n_members)
 	}
 }
 
+/* A value to which one simple node applies, without the stacks. */
+static bool
+walk_simple(struct gx_check *c, const struct gx_sch_node *node, uint32_t slot,
+	    struct gx_slice *raw)
+{
+	struct gx_scan *s = &c->s;
+	const char *from = s->at;
+	struct gx_str str;
+	struct gx_num num;
+
+	if (s->at < s->end && *s->at == '"') {
+		if (!gx_scan_string(s, &str)) {
+			return false;
+		}
+		gx_check_storable(c, &str);
+		gx_check_string_one(c, node, slot, &str);
+	} else if (s->at < s->end && *s->at >= '0' && *s->at <= '9' &&
+		   !node->values) {
+		if (!gx_scan_number(s, &num)) {
+			return false;
+		}
+		gx_check_number_one(c, node, slot, &num);
+	} else {
+		struct gx_mark m = gx_check_mark(c);
+		return gx_check_push(c, (int32_t)(node - c->sch->node), slot) &&
+		       gx_check_walk(c, m, raw);
+	}
+	*raw = gx_slice(from, (size_t)(s->at - from));
+	return true;
+}
+
+/*
+ * The usual member, taken as a whole: the next name in the order of the file,
+ * written as it is declared, with one simple rule for its value.  False if it
+ * is not so, with nothing changed; *good is what became of it otherwise.
+ */
+static bool
+walk_usual(struct gx_check *c, size_t at, bool *good)
+{
+	struct gx_entry *en = &c->entry[at];
+	const struct gx_sch_object *o = en->node->obj;
+	struct gx_scan *s = &c->s;
+	uint32_t k = en->guess;
+
+	if (k >= o->names.n || !o->is_literal[k] || o->child[k] < 0) {
+		return false;
+	}
+	const struct gx_sch_node *node = &c->sch->node[o->child[k]];
+	struct gx_slice name = o->names.at[k];
+	if (!node->is_simple || (size_t)(s->end - s->at) < name.n + 4 ||
+	    s->at[0] != '"' || s->at[name.n + 1] != '"' ||
+	    s->at[name.n + 2] != ':' ||
+	    memcmp(s->at + 1, name.p, name.n) != 0 || is_seen(c, en, k)) {
+		return false;
+	}
+	size_t n_kept = c->n_kept;
+	struct gx_slice raw;
+	bool is_root = en->node == c->sch->node && c->depth == 1;
+	en->guess = k + 1;
+	c->word[en->words + k / 64] |= UINT64_C(1) << k % 64;
+	c->step[c->depth - 1] = (struct gx_step){.name = name};
+	s->at += name.n + 3;
+	gx_scan_space(s);
+	*good = walk_simple(c, node, en->slot, &raw);
+	if (*good && is_root) {
+		c->field[k] = raw;
+		if (c->sch->columns && c->n_kept == n_kept) {
+			check_column(c, k, raw);
+		}
+	}
+	return true;
+}
+
 static bool
 walk_object(struct gx_check *c, struct gx_mark m)
 {
@@ -605,12 +680,18 @@ walk_object(struct gx_check *c, struct gx_mark m)
 	if (!open_objects(c, m, n, &primary) || !enter(c)) {
 		return false;
 	}
+	bool is_usual = n == m.entries + 1 && primary < n &&
+			c->entry[primary].node->obj->is_plain;
 	if (c->s.at < c->s.end && *c->s.at == '}') {
 		c->s.at++;
 	} else {
 		do {
 			n_members++;
-			if (!walk_member(c, m, n, primary)) {
+			if (is_usual && walk_usual(c, primary, &good)) {
+				if (!good) {
+					return false;
+				}
+			} else if (!walk_member(c, m, n, primary)) {
 				return false;
 			}
 		} while (!is_closed(c, '}', &good));

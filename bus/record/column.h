@@ -22,6 +22,7 @@ enum gx_column_kind {
 struct gx_column {
 	enum gx_column_kind kind;
 	int precision, scale; /* NUMERIC; precision 0: as it comes */
+	bool is_sure;	      /* what the schema allows fits; no need to ask */
 };
 
 /* raw is good JSON text; null fits everywhere. */

@@ -321,13 +321,20 @@ set_column(struct loader *l, size_t i, const struct gx_json *p,
 				   "a field of the key is a string or a "
 				   "number");
 	}
-	l->columns[i] = (struct gx_column){.kind = t->kind};
+	/* Text that no store can keep is reported when it is scanned; a date
+	 * is asserted, a boolean is one. */
+	l->columns[i] =
+		(struct gx_column){.kind = t->kind,
+				   .is_sure = t->kind == GX_COLUMN_TEXT ||
+					      t->kind == GX_COLUMN_DATE ||
+					      t->kind == GX_COLUMN_BOOLEAN};
 	f->pg_type = t->pg_type;
 	if (t->kind == GX_COLUMN_NUMERIC) {
 		return set_numeric(l, i, item);
 	}
 	if (t->kind == GX_COLUMN_BIGINT && is_small_integer(p)) {
 		l->columns[i].kind = GX_COLUMN_INTEGER;
+		l->columns[i].is_sure = true;
 		f->pg_type = "integer";
 	}
 	return true;
@@ -548,12 +555,13 @@ static bool
 put_key_field(struct gx_slice raw, struct gx_buf *out)
 {
 	char text[KEY_MAX];
-	struct gx_scan s = {raw.p, raw.p + raw.n, NULL};
+	struct gx_scan s;
 	struct gx_str str;
 
 	if (raw.n == 0) {
 		return false;
 	}
+	s = (struct gx_scan){raw.p, raw.p + raw.n, NULL};
 	if (*raw.p == '-' || (*raw.p >= '0' && *raw.p <= '9')) {
 		return raw.n <= KEY_MAX && gx_json_escape(out, raw);
 	}

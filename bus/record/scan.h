@@ -37,6 +37,9 @@ struct gx_num {
 static inline void
 gx_scan_space(struct gx_scan *s)
 {
+	if (s->at < s->end && (unsigned char)*s->at > ' ') {
+		return;
+	}
 	while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' ||
 				  *s->at == '\r' || *s->at == '\t')) {
 		s->at++;

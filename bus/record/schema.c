@@ -43,7 +43,7 @@ put_word(struct gx_buf *b, const char *word, size_t max)
 		}
 	}
 	(void)gx_json_escape(b, gx_slice(word, n));
-	if (!gx_text_printable(b->p + from, b->n - from)) {
+	if (b->n > from && !gx_text_printable(b->p + from, b->n - from)) {
 		gx_buf_cut(b, from);
 		(void)gx_buf_puts(b, "?");
 	}
@@ -63,8 +63,6 @@ gx_schema_refuse(struct gx_builder *b, const char *keyword, const char *why)
 	if (b->path.n) {
 		put_word(&text, gx_buf_str(&b->path), 240);
 	} else {
-		(void)gx_buf_puts(&text, "/");
-		gx_buf_cut(&text, text.n - 1);
 		(void)gx_buf_puts(&text, "the root");
 	}
 	b->rc = GX_ERR(b->e, GX_REJECT, "schema.refused", "%s: %s",

@@ -62,6 +62,7 @@ struct gx_bound {
 struct gx_sch_number {
 	struct gx_bound low[2], high[2]; /* inclusive, exclusive */
 	bool has_multiple;
+	bool is_small; /* all of it can be decided in 64 bits */
 	struct gx_decimal multiple;
 	struct gx_rule on_multiple;
 };
@@ -83,6 +84,7 @@ struct gx_sch_object {
 	struct gx_names names;
 	int32_t *child;	   /* by name: its schema, NONE */
 	bool *is_declared; /* by name: stands in "properties" */
+	bool *is_literal;  /* by name: no character of it is ever escaped */
 	uint64_t *required;
 	size_t n_words; /* of a set of names */
 	size_t n_required, n_needs;
@@ -91,6 +93,7 @@ struct gx_sch_object {
 	int32_t *pattern_child;
 	size_t n_patterns;
 	int32_t additional, property_names;
+	bool is_plain; /* no patternProperties, no propertyNames */
 	uint64_t min, max;
 	struct gx_rule on_min, on_max, on_required, on_need, on_name;
 };
@@ -132,6 +135,7 @@ struct gx_sch_node {
 	/* Itself, and what applies wherever it does: allOf, $ref. */
 	uint32_t *closure;
 	uint32_t n_closure;
+	bool is_simple; /* alone, and without branches */
 	/* While compiling. */
 	const struct gx_json *json;
 	int32_t *all;

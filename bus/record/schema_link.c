@@ -322,6 +322,17 @@ lay_out(struct gx_builder *b, uint32_t at, uint32_t *list, bool *seen)
 	}
 	memcpy(mine->closure, list, n * sizeof(*list));
 	mine->n_closure = n;
+	mine->is_simple = n == 1 && mine->n_apps == 0;
+	if (mine->num) {
+		mine->num->is_small = !mine->num->has_multiple;
+		for (int k = 0; k < 2; k++) {
+			const struct gx_bound *low = &mine->num->low[k];
+			const struct gx_bound *high = &mine->num->high[k];
+			mine->num->is_small &=
+				(!low->is_set || low->is_small) &&
+				(!high->is_set || high->is_small);
+		}
+	}
 	return true;
 }
 

@@ -100,6 +100,7 @@ make_table(struct gx_builder *b, struct gx_sch_object *o, size_t n)
 	o->names.table = gx_schema_alloc(b, size, sizeof(*o->names.table));
 	o->child = gx_schema_alloc(b, n, sizeof(*o->child));
 	o->is_declared = gx_schema_alloc(b, n, sizeof(*o->is_declared));
+	o->is_literal = gx_schema_alloc(b, n, sizeof(*o->is_literal));
 	o->required = gx_schema_alloc(b, o->n_words, sizeof(*o->required));
 	for (size_t i = 0; o->child && i < n; i++) {
 		o->child[i] = GX_SCHEMA_NONE;
@@ -131,6 +132,20 @@ is_object(struct gx_builder *b, const char *keyword, const struct gx_json *v)
 	       gx_schema_refuse(b, keyword, "is an object");
 }
 
+/* Only letters, digits and _: as written in a record, it is the name. */
+static bool
+is_literal(struct gx_slice name)
+{
+	for (size_t i = 0; i < name.n; i++) {
+		char c = name.p[i];
+		if (!((c | 0x20) >= 'a' && (c | 0x20) <= 'z') &&
+		    !(c >= '0' && c <= '9') && c != '_') {
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool
 read_properties(struct gx_builder *b, struct gx_sch_object *o,
 		const struct gx_json *v)
@@ -143,7 +158,9 @@ read_properties(struct gx_builder *b, struct gx_sch_object *o,
 	}
 	/* All names first: a child may not take a number in between. */
 	for (const struct gx_json *m = v->child; m; m = m->next) {
-		o->is_declared[add_name(b, &o->names, m->name)] = true;
+		uint32_t k = add_name(b, &o->names, m->name);
+		o->is_declared[k] = true;
+		o->is_literal[k] = is_literal(m->name);
 	}
 	uint32_t i = 0;
 	for (const struct gx_json *m = v->child; m; m = m->next, i++) {
@@ -371,6 +388,8 @@ gx_schema_read_object(struct gx_builder *b, int32_t at,
 	b->sch->node[at].obj = o;
 	o->on_name = gx_schema_rule(b, "propertyNames",
 				    "the name of the member is not allowed");
+	o->is_plain = !gx_json_get(json, "patternProperties") &&
+		      !gx_json_get(json, "propertyNames");
 	return make_table(b, o, count_names(json)) &&
 	       read_properties(b, o, gx_json_get(json, "properties")) &&
 	       read_required(b, o, gx_json_get(json, "required")) &&

@@ -130,9 +130,19 @@ put_fields(const struct gx_resource *r, const struct gx_check *c,
 					 raw.p + raw.n <= text.p + text.n));
 		gx_buf_reset(out);
 		GX_ASSERT(gx_resource_copy_value(r, i, raw, out));
-		GX_ASSERT(!memchr(out->p, '\n', out->n) &&
-			  !memchr(out->p, '\t', out->n));
+		GX_ASSERT(!memchr(gx_buf_str(out), '\n', out->n) &&
+			  !memchr(gx_buf_str(out), '\t', out->n));
 	}
+}
+
+static bool
+is_blank(const char *p, const char *end)
+{
+	while (p < end &&
+	       (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r')) {
+		p++;
+	}
+	return p == end;
 }
 
 int
@@ -155,6 +165,11 @@ LLVMFuzzerTestOneInput(const unsigned char *p, size_t n)
 	}
 	struct gx_arena *a = gx_arena_new((size_t)64 << 20);
 	bool is_json = gx_json_parse(a, text, &tree, &e) == GX_OK;
+	/* yajl 2.1 takes a token that is cut short behind the value ("" "x);
+	 * ours does not. */
+	if (is_json && !is_blank(tree->raw.p + tree->raw.n, text.p + n)) {
+		is_json = false;
+	}
 	GX_ASSERT(is_json == (gx_json_syntax(text, &at) == NULL));
 	gx_arena_free(&a);
 	gx_buf_init(&out, (size_t)8 << 20);

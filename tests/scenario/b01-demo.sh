@@ -76,6 +76,9 @@ same_set && fail "the change is not seen"
 show_difference "$D/both" | grep -q "content: $key" || fail "it is not named"
 "$GXBUS" reconcile run social.insured >/dev/null 2>&1
 [ $? = 10 ] || fail "gxbus reconcile run does not see it"
+GX_DEMO_WAIT_S=2 conf/local/demo >"$D/third.out" 2>&1
+[ $? = 1 ] || fail "conf/local/demo does not end with 1"
+grep -q "content: $key" "$D/third.out" || fail "conf/local/demo does not name it"
 sql gx_hub "UPDATE social.insured SET n_months = n_months - 1 WHERE aac001 = '$key'"
 same_set || fail "not equal afterwards"
 

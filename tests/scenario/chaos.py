@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Faults at random moments, on real servers, while a department commits.
 
-    chaos.py --rounds 30 [--seed S] [--faults kill-link,crash-hub ...] [--keep]
+    chaos.py [--seed S] --rounds 30 [--faults kill-link,crash-hub]   in turn
+    chaos.py [--seed S] --faults kill-link:30,crash-hub:2            shuffled
 
 A world of its own (conf/local/ctl in a temporary folder): the department's
 database, city, link and hub.  Each round some hundred transactions insert,
@@ -17,9 +18,9 @@ hit is started again, and then both ends must become equal within a deadline:
 At the end verify_log.py, which shares no code with the bus, verifies both
 logs, and the daemons' logs must hold no line of level error or fatal.
 
-Faults: kill-PART (SIGKILL), crash-PART (dies at a named crash point, each in
-turn), broker-city, broker-hub, postgres (all SIGKILL), zombie (stopped, passed
-by a second daemon, awake again), cut (the connection to the hub's database is
+Faults: kill-PART (SIGKILL), kill-all (city, link and hub in turn), crash-PART (dies at a named crash point, each in
+turn), broker-city, broker-hub, postgres (all SIGKILL), zombie-PART (stopped,
+passed by a second daemon, awake again beside it), cut (the connection to the hub's database is
 cut between COMMIT and its answer), control (no fault: the checks must see a
 row that was changed behind the bus's back).
 """
@@ -297,6 +298,12 @@ def kill(part):
     return strike
 
 
+def kill_all(w, rng):
+    """City, link and hub, one after the other, in any order."""
+    for part in rng.sample(["city", "link", "hub"], 3):
+        kill(part)(w, rng)
+
+
 def crash(part):
     turn = [0]
 
@@ -321,36 +328,41 @@ def crash(part):
     return strike
 
 
-def zombie(w, rng):
-    """The city is stopped; another daemon takes over; the first awakes."""
-    conf = (w.d / "city/gxbusd.conf").read_text()
-    other = w.d / "city/other.conf"
+def second_daemon(w, part):
+    """The same flows once more, in a daemon that answers no requests."""
+    conf = (w.d / part / "gxbusd.conf").read_text()
+    other = w.d / part / "other.conf"
     other.write_text(re.sub(r"(?m)^socket = .*\n", "", conf))
-    shutil.copymode(w.d / "city/gxbusd.conf", other)
-    st = os.stat(w.d / "city/gxbusd.conf")
+    st = os.stat(w.d / part / "gxbusd.conf")
+    os.chmod(other, st.st_mode & 0o777)
     os.chown(other, st.st_uid, st.st_gid)
-    first = w.pid("city")
-    os.kill(first, signal.SIGSTOP)
-    log = open(w.d / "log/other.log", "w+")
-    second = subprocess.Popen(
+    log = open(w.d / f"log/other-{part}.log", "a")
+    p = subprocess.Popen(
         [w.d / "bin/gxbusd", "-c", other], stderr=log, stdout=log,
         cwd=w.d, user=st.st_uid, group=st.st_gid, extra_groups=[])
-    w.zombies.append(second)
-    churn = Churn(w, 80, 0.01)
-    churn.wait(False)
-    # Read while the first is still stopped: everything by the second.
-    w.settle(60)
-    os.kill(first, signal.SIGCONT)
-    Churn(w, 80, 0.01).wait(False)
-    w.settle(60)
-    second.kill()
-    second.wait()
-    # A deposed writer ends; the remedy its error names brings it back.
-    if "writer.deposed" not in (w.d / "log/city.log").read_text():
-        raise Trouble("the first writer did not notice that it was deposed")
-    w.gxbus("CITY", "flow", "restart", "social")
-    if "writer.settled" not in (w.d / "log/other.log").read_text():
-        raise Trouble("the second daemon never took over")
+    w.zombies.append(p)
+    return p
+
+
+def zombie(part):
+    def strike(w, rng):
+        first = w.pid(part)
+        os.kill(first, signal.SIGSTOP)
+        second = second_daemon(w, part)
+        Churn(w, 80, 0.01).wait(False)
+        # Read while the first is still stopped: everything by the second.
+        w.settle(60)
+        os.kill(first, signal.SIGCONT)
+        Churn(w, 80, 0.01).wait(False)
+        w.settle(60)
+        second.kill()
+        second.wait()
+        if part == "city":
+            # A deposed writer ends; the remedy its error names helps.
+            if "writer.deposed" not in (w.d / "log/city.log").read_text():
+                raise Trouble("the first writer was not told of the second")
+            w.gxbus("CITY", "flow", "restart", "social")
+    return strike
 
 
 def cut(w, rng):
@@ -375,11 +387,28 @@ def control(w, rng):
 
 FAULTS = {
     "kill-city": kill("city"), "kill-link": kill("link"),
-    "kill-hub": kill("hub"), "crash-city": crash("city"),
+    "kill-hub": kill("hub"), "kill-all": kill_all, "crash-city": crash("city"),
     "crash-link": crash("link"), "crash-hub": crash("hub"),
     "broker-city": kill("kafka-city"), "broker-hub": kill("kafka-hub"),
-    "postgres": kill("postgres"), "zombie": zombie, "cut": cut,
+    "postgres": kill("postgres"), "zombie-city": zombie("city"),
+    "zombie-link": zombie("link"), "zombie-hub": zombie("hub"), "cut": cut,
 }
+
+
+def plan(faults, rounds, rng):
+    """The rounds: each fault in turn, or so many of each in any order."""
+    names = []
+    for word in faults.split(","):
+        name, _, count = word.partition(":")
+        if name not in FAULTS:
+            sys.exit(f"chaos.py: no fault {name}; there are "
+                     + ", ".join(FAULTS))
+        names += [name] * int(count or 0)
+    if not names:
+        names = faults.split(",")
+        return [names[i % len(names)] for i in range(rounds)]
+    rng.shuffle(names)
+    return names
 
 
 def play(w, name, rng, churn_n):
@@ -411,13 +440,14 @@ def verify_logs(w):
 
 
 # What the faults must bring about: (fault, code of the error).
-EXPECTED = [("zombie", "writer.deposed")]
+EXPECTED = [("zombie-city", "writer.deposed")]
 
 
 def read_daemon_logs(w, names):
     bad = []
     fine = [code for fault, code in EXPECTED if fault in names]
-    for part in ("city", "link", "hub", "other"):
+    for part in ("city", "link", "hub", "other-city", "other-link",
+                 "other-hub"):
         path = w.d / f"log/{part}.log"
         if path.exists():
             bad += [f"{part}: {x}" for x in
@@ -440,17 +470,18 @@ def main():
     p.add_argument("--keep", action="store_true")
     a = p.parse_args()
     rng = random.Random(a.seed)
-    names = a.faults.split(",")
+    names = plan(a.faults, a.rounds, rng)
     done = collections.Counter()
     w = World(a.rows)
     ok = False
-    print(f"seed {a.seed}, {a.rounds} rounds of {', '.join(names)}")
+    print(f"seed {a.seed}, {len(names)} rounds: "
+          + ", ".join(f"{n} {k}" for k, n in
+                      collections.Counter(names).items()))
     try:
         w.begin()
         w.settle(120)
         control(w, rng)
-        for i in range(a.rounds):
-            name = names[i % len(names)]
+        for i, name in enumerate(names):
             at = time.monotonic()
             play(w, name, rng, a.churn)
             done[name] += 1

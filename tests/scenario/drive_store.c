@@ -15,6 +15,7 @@
  *   stop STREAM AT CODE      queue a stop
  *   commit [MESSAGES]        commit what is queued; offset moves by MESSAGES
  *   again                    commit the same once more
+ *   old                      take the offset for one lower than loaded
  *   look, count STREAM       taken STREAM FIRST
  *   aside STREAM POS SEQ KEY settle STREAM SEQ
  *   release FLOW POS UPTO    released FLOW
@@ -349,9 +350,8 @@ compose(char *w[6])
 		commit("commit");
 	} else if (strcmp(w[0], "again") == 0) {
 		commit("again");
-	} else if (strcmp(w[0], "next") == 0) {
-		s->next_offset = s->to_offset;
-		forget();
+	} else if (strcmp(w[0], "old") == 0) {
+		s->next_offset--;
 	} else {
 		return false;
 	}

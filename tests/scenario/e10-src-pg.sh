@@ -295,9 +295,9 @@ has '"k":\["C3"\].*"aac003":"t"'
 STEP="one transaction of 200,000 rows, bounded memory, taken in two lives"
 sql "INSERT INTO ac01(aac001, aac003, base) SELECT 'L' || lpad(i::text, 6, '0'),
 'name' || i, i FROM generate_series(1, 200000) i"
-drive --count --max 70000
+drive --count --max 70000 --idle 8000
 has '^0 u=70000 '
-drive --count
+drive --count --idle 8000
 has '^0 u=130000 '
 rss=$(sed -n 's/.*rss_kb=\([0-9]*\).*/\1/p' "$D/out")
 [ "$rss" -lt "${RSS_MAX_KB:-65536}" ] || fail "$STEP: $rss KiB"

@@ -105,8 +105,8 @@ world_before(enum gx_rc refusal, struct gx_err *e)
 	if (world_is_dead() || dies()) {
 		return GX_ABORT;
 	}
-	if (W.depth == 0 && world_fault(F_NESTED, 1)) {
-		world_nested();
+	if (W.depth == 0 && !W.is_alone && world_fault(F_NESTED, 1)) {
+		W.between();
 	}
 	if (refusal != GX_OK && world_fault(F_REFUSE, 2)) {
 		world_say("is refused: %s", gx_rc_name(refusal));

@@ -167,10 +167,11 @@ struct world {
 	int rate; /* one in how many operations meets a fault */
 	unsigned lost;
 	bool is_failed;
+	bool has_said; /* a flow stopped and named the loss of the own log */
 	char why[300];
 	int64_t mono_us;
 	long step;
-	bool is_loud;
+	bool is_loud, is_long;
 
 	int32_t n_partitions;
 	size_t n_sources, n_streams;
@@ -180,6 +181,8 @@ struct world {
 	struct w_db db[W_NODES], backup[W_NODES];
 	bool has_backup[W_NODES];
 	struct gx_store store[W_NODES];
+	size_t flush_one_in; /* how seldom a log that need not flush does */
+	bool is_key_unknown; /* the city's key, at the hub */
 	bool is_unknown[W_NODES][W_ALL_STREAMS]; /* schema not known yet */
 	struct gx_chain acked[W_ALL_STREAMS];	 /* for M_BROKERS_WORD */
 
@@ -187,6 +190,8 @@ struct world {
 	size_t n_parts;
 	struct part *cur;
 	int depth;
+	void (*between)(void); /* another part runs between two operations */
+	bool is_alone;	       /* no other part in between, for a while */
 	unsigned tickets;
 };
 extern struct world W;
@@ -209,8 +214,7 @@ void world_say(const char *fmt, ...) GX_PRINTF(1, 2);
 enum gx_rc world_before(enum gx_rc refusal, struct gx_err *e);
 /* After it took place: rc, or what the caller hears instead. */
 enum gx_rc world_after(enum gx_rc rc, bool may_cut, struct gx_err *e);
-bool world_is_dead(void); /* the part that calls */
-void world_nested(void);  /* sim_flow.c: another part runs in between */
+bool world_is_dead(void);		   /* the part that calls */
 size_t world_stream(struct gx_slice name); /* W.n_streams if there is none */
 void world_use_clocks(void);
 

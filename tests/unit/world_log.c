@@ -17,6 +17,7 @@
 
 struct w_blob {
 	unsigned n_users;
+	bool is_junk;
 	size_t key_n, n;
 	char bytes[]; /* key, value */
 };
@@ -206,7 +207,7 @@ world_log_tick(void)
 		for (int32_t p = 0; p < W.n_partitions; p++) {
 			struct w_lane *la = &l->lane[p];
 
-			if (world_one_in(6)) {
+			if (world_one_in(W.flush_one_in)) {
 				la->n_flushed = la->n;
 			}
 		}
@@ -292,7 +293,10 @@ world_log_junk(void)
 	struct w_blob *b;
 	size_t i;
 
-	if (la->n == la->low || world_one_in(4)) {
+	/* One fault at a time: what is forged and names a key that nobody has
+	 * stops its stream until a person looks, as it must. */
+	if (la->n == la->low || la->msgs[la->n - 1].blob->is_junk ||
+	    world_one_in(4)) {
 		b = new_blob(GX_SLICE("x"), GX_SLICE("{\"v\":\"nothing\"}\n"));
 	} else {
 		const struct w_blob *old = la->msgs[la->n - 1].blob;
@@ -304,46 +308,55 @@ world_log_junk(void)
 		}
 		b->bytes[b->key_n + i] ^= 1;
 	}
+	b->is_junk = true;
 	put(&W.log[CITY], p, b, -1);
 	leave(&b);
 }
 
-/* Below every kept offset, and below what the hub's log surely holds. */
+static int64_t
+lower(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Where stores and backups of a node still want to read from. */
+static int64_t
+kept_at(enum w_node n, int32_t p)
+{
+	int64_t kept = world_kept(&W.db[n], p);
+
+	return W.has_backup[n] ? lower(kept, world_kept(&W.backup[n], p))
+			       : kept;
+}
+
+/* Below every kept offset, and below what the hub's log surely holds.  The
+ * hub keeps the copy of the highest source offset: a link looks for it. */
 void
 world_log_trim(void)
 {
 	for (int32_t p = 0; p < W.n_partitions; p++) {
 		struct w_lane *city = &W.log[CITY].lane[p];
 		struct w_lane *hub = &W.log[HUB].lane[p];
-		int64_t held = 0;
+		int64_t best = -1; /* where the hub holds the highest copy */
 		int64_t low;
 
 		for (int64_t i = hub->low; i < hub->n_flushed; i++) {
-			held = hub->msgs[i].from + 1 > held
-				       ? hub->msgs[i].from + 1
-				       : held;
+			if (best < 0 ||
+			    hub->msgs[i].from > hub->msgs[best].from) {
+				best = i;
+			}
 		}
-		low = world_kept(&W.db[CITY], p);
-		if (W.has_backup[CITY]) {
-			int64_t kept = world_kept(&W.backup[CITY], p);
-
-			low = kept < low ? kept : low;
+		if (best < 0) {
+			continue;
 		}
-		low = held < low ? held : low;
-		low = low > city->n_flushed - 1 ? city->n_flushed - 1 : low;
+		low = lower(kept_at(CITY, p), hub->msgs[best].from + 1);
+		low = lower(low, city->n_flushed - 1);
 		if (low > city->low) {
-			T.faults[F_TRIM]++;
 			world_say("city/%d is trimmed to %lld", p,
 				  (long long)low);
 			city->low = low;
 		}
-		low = world_kept(&W.db[HUB], p);
-		if (W.has_backup[HUB]) {
-			int64_t kept = world_kept(&W.backup[HUB], p);
-
-			low = kept < low ? kept : low;
-		}
-		low = low > hub->n_flushed - 1 ? hub->n_flushed - 1 : low;
+		low = lower(kept_at(HUB, p), best);
 		hub->low = low > hub->low ? low : hub->low;
 	}
 }
@@ -590,7 +603,8 @@ fill(struct gx_in *in, size_t i, struct gx_msg *m)
 		m->from = la->msgs[in->at[i].offset].from;
 	}
 	if (W.mistake == M_LINK_ACKED && W.cur && W.cur->kind == LINK &&
-	    in->log->node == HUB) {
+	    in->log->node == HUB &&
+	    in->log->acked_from[in->at[i].partition] > m->from) {
 		m->from = in->log->acked_from[in->at[i].partition];
 	}
 	b = m->impl;

@@ -75,6 +75,9 @@ start(struct gx_source *s, const struct gx_slice *pos, size_t n,
 	unsigned inc = 0;
 	size_t noted = 0;
 
+	if (rc == GX_OK && h->db->holder != h->ticket) {
+		return GX_ERR(e, GX_FENCED, "slot.taken", "another has it");
+	}
 	for (size_t i = 0; rc == GX_OK && i < n; i++) {
 		h->skip[i] = 0;
 		if (parse(pos[i], &inc, &h->skip[i])) {
