@@ -90,6 +90,17 @@ start_gxbusd() {
 	conf/local/ctl start "$@" || fail "$* does not start"
 }
 
+# walking COUNT: the whole path, so many rows of the department at both ends
+walking() {
+	step "a department's $1 rows are at city and hub"
+	start_pg
+	start_brokers city hub
+	put "$1"
+	start_gxbusd hub city link nginx
+	wait_until 60 heads_equal
+	wait_until 30 same_set
+}
+
 kill_hard() {
 	conf/local/ctl kill "$@" || fail "$* did not run"
 }
@@ -197,6 +208,24 @@ unchanged_by() {
 	shift
 	"$@" || fail "$*"
 	[ "$before" = "$(table_digest "$name")" ] || fail "$name was changed by $*"
+}
+
+# stopped_with DATABASE FLOW CODE: the flow stands still with this error
+stopped_with() {
+	[ "$(ask "$1" "SELECT code FROM gx_flow WHERE flow = '$2'
+AND state = 'stopped'")" = "$3" ]
+}
+
+# Most memory a daemon has had since its start, below 96 MiB each.
+slim() {
+	local part mib
+	for part in city link hub; do
+		is_running "$part" || fail "$part does not run"
+		mib=$(($(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' \
+			"/proc/$PID/status") / 1024))
+		echo "  $part: $mib MiB at most"
+		[ "$mib" -lt 96 ] || fail "$part: $mib MiB"
+	done
 }
 
 # quiet_logs [PATTERN]: no error line but those that match PATTERN
