@@ -119,7 +119,7 @@ echo "  looked $looks times"
 sql gx_hub "DROP TABLE watched; CREATE TABLE kept AS SELECT *
 FROM social.insured WHERE aac001 = '$k2'"
 sql gx_hub "INSERT INTO social.insured SELECT (jsonb_populate_record(k,
-'{\"aac001\": \"L1\"}')).* FROM kept k"
+'{\"aac001\": \"L1\", \"gx_key\": \"L1\"}')).* FROM kept k"
 plant="DELETE FROM social.insured WHERE aac001 = '$k2' OR (aac001 = 'L1' AND looks > 3);"
 sed "s/PERFORM .*/$plant/" "$D/watch.sql" | db gx_hub ||
 	fail "the watcher's control"
@@ -138,7 +138,7 @@ stream_stands() {
 	cli city flow show social >"$D/o" 2>&1 && grep -q "$1" "$D/o"
 }
 wait_until 30 stream_stands 'source\.column_gone'
-"$GXBUS" explain source.column_gone | grep -q 'flow restart' ||
+"$GXBUS" explain source.column_gone | grep -q 'restart the flow' ||
 	fail "the remedy is not named"
 [ "$(ask gx_hub "SELECT count(*) FROM social.insured
 WHERE aac001 = 'C1'")" = 0 ] || fail "the row went on"
