@@ -25,8 +25,8 @@ CREATE PUBLICATION gx_other FOR TABLE public.ac02;"
 	conf/local/gen --count 500 --first 700001
 } | db hrss || fail "the second table"
 # What compares both sides counts both tables as the department's.
-eval "$(declare -f department_lines | sed 's/FROM public.ac01/FROM (TABLE
-public.ac01 UNION ALL TABLE public.ac02) both_tables/')"
+both='FROM (TABLE public.ac01 UNION ALL TABLE public.ac02) both_tables'
+eval "$(declare -f department_lines | sed "s/FROM public.ac01/$both/")"
 
 # road: a way to the second department that can be closed
 cat >"$D/road.py" <<'PY'

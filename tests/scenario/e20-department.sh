@@ -131,9 +131,10 @@ wait_until 10 same_set
 step "a mapped column dropped: a named stop, and the way on"
 sql hrss "CREATE TABLE saved AS SELECT aac001, aac009 FROM ac01;
 ALTER TABLE ac01 DROP COLUMN aac009"
-sql hrss "INSERT INTO ac01 (aac001, aac002, aac003, aac004, aae140, aac031,
-	region, updated_at) SELECT 'C1', aac002, aac003, aac004, aae140, aac031,
-	region, updated_at FROM ac01 WHERE aac001 = '$k2'"
+rest="aac002, aac003, aac004, aac005, aac006, aab001, aab004, aae140, aac031,
+aac049, aac030, base, n_months, region, org_uscc, updated_at"
+sql hrss "INSERT INTO ac01 (aac001, $rest) SELECT 'C1', $rest FROM ac01
+WHERE aac001 = '$k2'"
 stream_stands() {
 	cli city flow show social >"$D/o" 2>&1 && grep -q "$1" "$D/o"
 }
