@@ -13,6 +13,10 @@
  * that stood there when we start is dropped, because nobody knows any more
  * which change it was meant for.
  *
+ * A source that its guard stopped stays so over a restart, with no worker at
+ * all: a writer counts in memory, and one that began again from nothing would
+ * let another share of a mass change pass each time somebody restarts it.
+ *
  * If the database is away, flows go on as last told.  If we die between taking
  * an acceptance and handing it on, the operator has to say it again: the guard
  * errs on the side of waiting.
@@ -42,9 +46,12 @@ gx_control_begin(struct gx_node *n, struct gx_err *e)
 				 "VALUES ($1, $2) ON CONFLICT (flow) DO UPDATE "
 				 "SET process = excluded.process, "
 				 "accept = false "
-				 "RETURNING restarts, wish",
+				 "RETURNING restarts, wish, state = 'stopped' "
+				 "AND code = 'guard.mass_change'",
 				 2, p, &rows, e);
 		if (rc == GX_OK) {
+			f->is_held =
+				f->worker == NULL && gx_rows_bool(rows, 0, 2);
 			f->restarts = gx_rows_int(rows, 0, 0);
 			f->is_paused =
 				strcmp(gx_rows_str(rows, 0, 1), "pause") == 0;
@@ -134,6 +141,32 @@ tell(struct gx_node *n, const struct gx_node_flow *f, struct gx_err *e)
 	return rc;
 }
 
+/* The row keeps the error; only an acceptance lets the flow begin. */
+static enum gx_rc
+hold(struct gx_node *n, size_t i, struct gx_err *e)
+{
+	struct gx_node_flow *f = &n->flows[i];
+	const char *label[] = {f->name, NULL};
+	const char *p[] = {f->name, n->process};
+	const struct gx_rows *rows;
+	enum gx_rc rc = gx_pg_query(n->pg,
+				    "UPDATE gx_flow SET seen_at = now(), "
+				    "process = $2 WHERE flow = $1 "
+				    "RETURNING accept",
+				    2, p, &rows, e);
+
+	gx_metric_set(gx_metric(GX_M_FLOW_STATE, label), GX_W_STOPPED);
+	if (rc != GX_OK || gx_rows_n(rows) == 0 || !gx_rows_bool(rows, 0, 0)) {
+		return rc;
+	}
+	f->is_held = false;
+	rc = gx_node_start_flow(n, i, e);
+	if (rc != GX_OK) {
+		f->is_held = true; /* a server is away: at the next look */
+	}
+	return rc;
+}
+
 enum gx_rc
 gx_control_tick(struct gx_node *n, struct gx_err *e)
 {
@@ -148,6 +181,10 @@ gx_control_tick(struct gx_node *n, struct gx_err *e)
 	for (size_t i = 0; rc == GX_OK && i < n->n_flows; i++) {
 		struct gx_node_flow *f = &n->flows[i];
 
+		if (f->is_held) {
+			rc = hold(n, i, e);
+			continue;
+		}
 		if (f->worker == NULL) {
 			continue;
 		}

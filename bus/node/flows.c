@@ -18,6 +18,7 @@
  */
 #include "node/node.h"
 
+#include "base/log.h"
 #include "flow/link.h"
 #include "flow/reader.h"
 #include "flow/store_pg.h"
@@ -263,6 +264,13 @@ gx_node_start_flow(struct gx_node *n, size_t i, struct gx_err *e)
 	enum gx_rc rc = GX_OK;
 
 	if (f->worker != NULL) {
+		return GX_OK;
+	}
+	if (f->is_held) {
+		gx_log(GX_LOG_ERROR, "guard.mass_change",
+		       "held=\"since a former start\" next=\"if it is meant: "
+		       "gxbus flow resume %s --accept\"",
+		       f->name);
 		return GX_OK;
 	}
 	rc = equip(n, f, e);

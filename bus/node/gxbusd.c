@@ -309,7 +309,8 @@ start_flows(struct gx_node *n, struct gx_err *e)
 
 	for (size_t i = 0; rc == GX_OK && i < n->n_flows; i++) {
 		rc = gx_node_start_flow(n, i, e);
-		if (rc == GX_OK && n->flows[i].is_paused) {
+		if (rc == GX_OK && n->flows[i].worker != NULL &&
+		    n->flows[i].is_paused) {
 			/* The worker may have begun to open it; no more. */
 			gx_worker_pause(n->flows[i].worker);
 		}

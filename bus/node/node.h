@@ -37,6 +37,7 @@ struct gx_node_flow {
 	struct gx_source *src; /* NULL once the writer has it */
 	struct gx_worker *worker;
 	bool is_paused;	  /* the wish that was last obeyed */
+	bool is_held;	  /* by the guard since a former life: no worker */
 	int64_t restarts; /* likewise; -1: not read so far */
 };
 
@@ -85,7 +86,8 @@ enum gx_rc gx_node_kafka(const struct gx_node *n, bool is_parent,
  * in e; call again.  Others: a person must look. */
 enum gx_rc gx_node_prepare(struct gx_node *n, struct gx_err *e) GX_MUSTCHECK;
 
-/* Build flow i and start its worker.  flow/ decides what happens then. */
+/* Build flow i and start its worker, unless it is held: then control does, at
+ * an acceptance.  flow/ decides what happens then. */
 enum gx_rc gx_node_start_flow(struct gx_node *n, size_t i,
 			      struct gx_err *e) GX_MUSTCHECK;
 

@@ -119,7 +119,7 @@ echo "  looked $looks times"
 sql gx_hub "DROP TABLE watched; CREATE TABLE kept AS SELECT *
 FROM social.insured WHERE aac001 = '$k2'"
 sql gx_hub "INSERT INTO social.insured SELECT (jsonb_populate_record(k,
-'{\"aac001\": \"L1\"}')).* FROM kept k"
+'{\"aac001\": \"L1\", \"gx_key\": \"L1\"}')).* FROM kept k"
 plant="DELETE FROM social.insured WHERE aac001 = '$k2' OR (aac001 = 'L1' AND looks > 3);"
 sed "s/PERFORM .*/$plant/" "$D/watch.sql" | db gx_hub ||
 	fail "the watcher's control"
@@ -131,14 +131,15 @@ wait_until 10 same_set
 step "a mapped column dropped: a named stop, and the way on"
 sql hrss "CREATE TABLE saved AS SELECT aac001, aac009 FROM ac01;
 ALTER TABLE ac01 DROP COLUMN aac009"
-sql hrss "INSERT INTO ac01 (aac001, aac002, aac003, aac004, aae140, aac031,
-	region, updated_at) SELECT 'C1', aac002, aac003, aac004, aae140, aac031,
-	region, updated_at FROM ac01 WHERE aac001 = '$k2'"
+rest="aac002, aac003, aac004, aac005, aac006, aab001, aab004, aae140, aac031,
+aac049, aac030, base, n_months, region, org_uscc, updated_at"
+sql hrss "INSERT INTO ac01 (aac001, $rest) SELECT 'C1', $rest FROM ac01
+WHERE aac001 = '$k2'"
 stream_stands() {
 	cli city flow show social >"$D/o" 2>&1 && grep -q "$1" "$D/o"
 }
 wait_until 30 stream_stands 'source\.column_gone'
-"$GXBUS" explain source.column_gone | grep -q 'flow restart' ||
+"$GXBUS" explain source.column_gone | grep -q 'restart the flow' ||
 	fail "the remedy is not named"
 [ "$(ask gx_hub "SELECT count(*) FROM social.insured
 WHERE aac001 = 'C1'")" = 0 ] || fail "the row went on"
