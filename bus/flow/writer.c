@@ -118,6 +118,7 @@ close_writer(void *flow)
 		gx_buf_reset(&w->streams[i].body);
 		w->streams[i].n_lines = 0;
 		w->streams[i].is_stopped = false;
+		w->streams[i].is_left_out = false;
 		gx_mem_free(w->streams[i].folded);
 		w->streams[i].folded = NULL;
 		w->streams[i].n_folded = 0;
@@ -163,7 +164,8 @@ is_owner_read(const struct gx_writer *w)
 	for (size_t i = 0; i < w->n_streams; i++) {
 		const struct gx_chain *c = &w->rows[i].chain;
 
-		if (c->epoch != w->epoch || c->writer != w->id) {
+		if (!w->streams[i].is_left_out &&
+		    (c->epoch != w->epoch || c->writer != w->id)) {
 			return false;
 		}
 	}
@@ -188,6 +190,15 @@ look(struct gx_writer *w, struct gx_err *e)
 	for (size_t i = 0; i < w->n_streams; i++) {
 		const struct gx_chain *c = &w->rows[i].chain;
 
+		if (w->streams[i].is_left_out && w->rows[i].is_stopped) {
+			continue;
+		}
+		if (w->streams[i].is_left_out) {
+			return GX_ERR(e, GX_ABORT, "writer.stream_mended",
+				      "%s goes on at this node: claiming it "
+				      "with its neighbours",
+				      w->names[i]);
+		}
 		if (c->epoch > w->epoch ||
 		    (c->epoch == w->epoch && c->writer != w->id)) {
 			return GX_ERR(e, GX_FENCED, "writer.fenced",

@@ -33,7 +33,9 @@ struct wstream {
 	char pos[POS_MAX]; /* of the last line in it */
 	size_t pos_n;
 
-	bool is_stopped; /* the source cannot go on with it */
+	bool is_stopped;  /* neither read nor claimed; its neighbours go on */
+	bool is_left_out; /* because it stands still at this node; else because
+			   * the source cannot go on with it */
 	char why[64];
 
 	uint64_t n_rows; /* guard: base rows when last counted */

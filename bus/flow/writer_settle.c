@@ -14,6 +14,10 @@
  * another, higher owner has been replaced, and ends: otherwise two would take
  * the source from each other for ever.
  *
+ * A stream that stands still at this node (a fork, a schema not known here) is
+ * left out: not claimed, not read, and nothing of the source is released while
+ * it stands.  Its neighbours go on.  When it is mended all is claimed anew.
+ *
  * If we die on any line there is a marker more in the log, at most.
  */
 #include "base/clock.h"
@@ -40,7 +44,9 @@ struct load {
 	size_t n_met;
 	int32_t partition;
 	const char *stopped; /* a stream of ours that stands still */
-	const char *moved;   /* one whose row names another partition */
+	size_t n_stopped;
+	bool is_behind;	   /* one that will be level in a moment */
+	const char *moved; /* one whose row names another partition */
 	bool is_deposed;
 };
 
@@ -60,8 +66,12 @@ load_row(void *ctx, const struct gx_stream_row *row)
 	}
 	ws->chain = row->chain;
 	ws->n_folded = 0;
+	ws->is_stopped = ws->is_left_out = row->is_stopped;
 	if (row->is_stopped) {
 		ld->stopped = ws->conf.stream;
+		ld->n_stopped++;
+		ld->is_behind |= strcmp(row->why, "stream.behind") == 0;
+		snprintf(ws->why, sizeof ws->why, "%s", row->why);
 	}
 	/* One that only outbid us is answered with a higher claim. */
 	if (w->has_owned && row->chain.epoch > w->highest_seen &&
@@ -113,13 +123,26 @@ load_lanes(struct gx_writer *w, struct gx_err *e)
 			      "ends; restart the flow here to take it back",
 			      w->origin);
 	}
-	if (ld.stopped) {
+	if (ld.n_stopped == w->n_streams || ld.is_behind) {
 		return GX_ERR(e, GX_AGAIN, "writer.stream_stopped",
 			      "%s stands still at this node: see gxbus stream "
 			      "show",
 			      ld.stopped);
 	}
+	w->is_blocked = ld.n_stopped > 0; /* its records are still owed */
 	return GX_OK;
+}
+
+static bool
+is_wanted(const struct gx_writer *w, int32_t partition)
+{
+	for (size_t i = 0; i < w->n_streams; i++) {
+		if (w->streams[i].conf.partition == partition &&
+		    !w->streams[i].is_stopped) {
+			return true;
+		}
+	}
+	return false;
 }
 
 static bool
@@ -131,7 +154,7 @@ put_streams(const struct gx_writer *w, int32_t partition, struct gx_buf *b)
 	for (size_t i = 0; i < w->n_streams; i++) {
 		const struct gx_writer_stream *c = &w->streams[i].conf;
 
-		if (c->partition != partition) {
+		if (c->partition != partition || w->streams[i].is_stopped) {
 			continue;
 		}
 		gx_buf_printf(b, "%s\"%s\"", is_first ? "" : ",", c->stream);
@@ -229,7 +252,13 @@ gx_writer_claim(struct gx_writer *w, struct gx_err *e)
 	w->highest_seen = w->epoch;
 	w->id = w->conf.random(w->conf.random_ctx);
 	for (size_t i = 0; i < w->n_lanes; i++) {
-		rc = send_marker(w, w->lanes[i].partition, e);
+		struct wlane *la = &w->lanes[i];
+
+		la->is_settled = !is_wanted(w, la->partition);
+		if (la->is_settled) {
+			continue; /* all its streams stand still */
+		}
+		rc = send_marker(w, la->partition, e);
 		if (rc != GX_OK) {
 			return rc;
 		}
@@ -264,7 +293,8 @@ fold_marker(struct gx_writer *w, struct wlane *la, const struct gx_head *h)
 	while (gx_marker_next(h->streams, &at, &name)) {
 		struct wstream *ws = find_stream(w, name);
 
-		if (!ws || ws->conf.partition != la->partition) {
+		if (!ws || ws->is_stopped ||
+		    ws->conf.partition != la->partition) {
 			continue;
 		}
 		if (!la->is_settled && h->epoch >= w->epoch) {
@@ -326,7 +356,7 @@ fold_batch(struct gx_writer *w, const struct wlane *la, const struct gx_head *h,
 	enum gx_verdict v;
 	enum gx_rc rc;
 
-	if (!ws || ws->conf.partition != la->partition) {
+	if (!ws || ws->is_stopped || ws->conf.partition != la->partition) {
 		return GX_OK;
 	}
 	rc = find_taken(w, ws, h, &t, e);
@@ -394,6 +424,9 @@ settle_asides(struct gx_writer *w, struct gx_err *e)
 		struct wstream *ws = &w->streams[i];
 		struct gx_slice name = gx_slice_str(ws->conf.stream);
 
+		if (ws->is_stopped) {
+			continue;
+		}
 		rc = w->store->ops->settle(w->store, name, ws->chain.next_seq,
 					   w->epoch, e);
 		if (rc == GX_OK) {

@@ -242,6 +242,18 @@ describe(enum w_node n, size_t s)
 		   row->row.is_stopped ? row->row.why : "not stopped");
 }
 
+/* A source is not released while one of its streams stands still. */
+static bool
+stream_says(size_t source)
+{
+	for (size_t s = 0; s < W.n_streams; s++) {
+		if (W.stream[s].source == source && row_says(CITY, s)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 void
 world_check_end(void)
 {
@@ -267,6 +279,7 @@ world_check_end(void)
 		if ((src->released < src->n ||
 		     n_aside_missing(src, src->n) > 0) &&
 		    !was_said() && !flow_says(WRITER, CITY, i) &&
+		    !stream_says(i) &&
 		    !flow_says(READER, CITY, 0)) {
 			world_fail("source %zu: released %zu of %zu, %zu bad "
 				   "records not set aside; nobody says why",
