@@ -151,6 +151,9 @@ rm bus/base/zz.c
 planted_text bus/flow/zz.c 'errors: no.such_code has no row' <<'X'
 int zz = GX_ERR(e, GX_REJECT, x ? "link.gap" : "no.such_code", "a, (b");
 X
+planted_text bus/flow/zz.c 'errors: no.such_code has no row' <<'X'
+int zz = gx_reader_stop(r, pl, en, m->offset, "no.such_code", "text");
+X
 planted_text bus/port/zz.c 'errors: no.such_code has no row' <<'X'
 static const struct zz zz[] = {{"08006", GX_AGAIN, "no.such_code"}};
 X

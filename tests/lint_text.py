@@ -97,7 +97,12 @@ FUNCTION_WARN, FUNCTION_FAIL = 80, 120
 ESSAY_LINES = 8
 
 # Functions and macros that set an error, and which argument is its code.
-SETS_ERROR = {"GX_ERR": 2, "gx_conf_fault": 2}
+SETS_ERROR = {
+    "GX_ERR": 2,
+    "gx_conf_fault": 2,
+    "gx_reader_stop": 4,
+    "push_stop": 2,
+}
 VERDICT = re.compile(
     r"\bGX_(?:AGAIN|ABORT|REJECT|FENCED|FATAL),\s*"
     r'"([a-z][a-z0-9_]*\.[a-z0-9_]+)"'

@@ -508,6 +508,28 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	return GX_OK;
 }
 
+/* A place that reads again stands below its end: if the log was cut between
+ * the two, no consumer is told, and the end never comes. */
+static enum gx_rc
+check_end(struct gx_reader *r, const struct place *pl, struct gx_err *e)
+{
+	int64_t low = 0;
+	int64_t high = 0;
+	enum gx_rc rc;
+
+	if (!pl->has_behind || pl->read_at >= pl->upto) {
+		return GX_OK;
+	}
+	rc = r->log->ops->range(r->log, pl->topic, pl->partition, &low, &high,
+				e);
+	if (rc != GX_OK || high >= pl->upto) {
+		return rc;
+	}
+	return GX_ERR(e, GX_ABORT, "log.out_of_range",
+		      "%s/%d ends at %lld and was read up to %lld", pl->topic,
+		      pl->partition, (long long)high, (long long)pl->upto);
+}
+
 /* Streams that wait for a key or schema look again from where they stand. */
 static enum gx_rc
 retry_waiting(struct gx_reader *r, struct gx_err *e)
@@ -519,7 +541,10 @@ retry_waiting(struct gx_reader *r, struct gx_err *e)
 	}
 	r->retry_at_ms = gx_mono_ms() + r->conf.retry_ms;
 	for (size_t i = 0; i < r->n_places && rc == GX_OK; i++) {
-		rc = retry_place(r, &r->places[i], e);
+		rc = check_end(r, &r->places[i], e);
+		if (rc == GX_OK) {
+			rc = retry_place(r, &r->places[i], e);
+		}
 	}
 	return rc == GX_AGAIN ? GX_ABORT : rc;
 }

@@ -113,10 +113,11 @@ struct gx_store_ops {
 			     uint64_t next_seq, uint64_t epoch,
 			     struct gx_err *e);
 	/* Note what a source may forget, durably, before it is told; rows of
-	 * the quarantine up to id upto are covered by it. */
+	 * the quarantine up to id upto are covered by it.  GX_FENCED
+	 * "writer.fenced": a higher epoch has released; nothing changed. */
 	enum gx_rc (*release)(struct gx_store *s, const char *flow,
 			      struct gx_slice pos, uint64_t upto,
-			      struct gx_err *e);
+			      uint64_t epoch, struct gx_err *e);
 	/* "" if nothing was ever released. */
 	enum gx_rc (*released)(struct gx_store *s, const char *flow,
 			       struct gx_buf *pos, struct gx_err *e);

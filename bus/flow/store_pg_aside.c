@@ -11,7 +11,9 @@
  * over, and whoever settles forgets rows of its own epoch and of lower ones
  * only.  A zombie so touches nothing that the new owner counts on.
  *
- * A release is one transaction: the position, and the rows it covers.  Numbers
+ * A release is one transaction: the position, and the rows it covers; one of a
+ * lower epoch than the last changes nothing, or a zombie would take the note
+ * back behind what its successor has let the source forget.  Numbers
  * of rows are shared by all flows of the node, so a release covers only rows
  * of streams that this store has settled or set aside for: its flow's.
  *
@@ -202,16 +204,18 @@ gx_store_pg_settle(struct gx_store *s, struct gx_slice stream,
 
 enum gx_rc
 gx_store_pg_release(struct gx_store *s, const char *flow, struct gx_slice pos,
-		    uint64_t upto, struct gx_err *e)
+		    uint64_t upto, uint64_t epoch, struct gx_err *e)
 {
 	struct gx_store_pg *st = store_pg_of(s);
-	char number[24];
-	const char *params[] = {flow, NULL};
-	const char *covered[] = {NULL, number};
+	char number[24], own[24];
+	const char *params[] = {flow, NULL, own};
+	const char *covered[] = {NULL, number, flow, own};
+	int64_t changed[2] = {0, 0};
 	enum gx_rc rc = gx_store_pg_connect(st, e);
 
 	(void)snprintf(number, sizeof(number), "%llu",
 		       (unsigned long long)upto);
+	(void)snprintf(own, sizeof(own), "%llu", (unsigned long long)epoch);
 	gx_buf_reset(&st->text);
 	if (rc == GX_OK && !gx_buf_slice(&st->text, pos)) {
 		rc = GX_ERR(e, GX_FATAL, "mem.full",
@@ -222,21 +226,30 @@ gx_store_pg_release(struct gx_store *s, const char *flow, struct gx_slice pos,
 		rc = put_own(st, &st->a, covered, e);
 	}
 	if (rc == GX_OK) {
-		rc = gx_pg_pipe(st->pg,
-				"INSERT INTO gx_release (flow, pos) VALUES "
-				"($1, $2) ON CONFLICT (flow) DO UPDATE SET "
-				"pos = excluded.pos, at = now()",
-				2, params, e);
+		rc = gx_pg_pipe(
+			st->pg,
+			"INSERT INTO gx_release AS r (flow, pos, epoch) "
+			"VALUES ($1, $2, $3::bigint) ON CONFLICT (flow) "
+			"DO UPDATE SET pos = excluded.pos, at = now(), "
+			"epoch = excluded.epoch "
+			"WHERE r.epoch <= excluded.epoch",
+			3, params, e);
 	}
 	if (rc == GX_OK && upto > 0) {
 		rc = gx_pg_pipe(st->pg,
 				"UPDATE gx_quarantine SET is_released = true "
 				"WHERE side = 'source' AND NOT is_released AND "
-				"stream = ANY($1::text[]) AND id <= $2::bigint",
-				2, covered, e);
+				"stream = ANY($1::text[]) AND id <= $2::bigint "
+				"AND EXISTS (SELECT 1 FROM gx_release WHERE "
+				"flow = $3 AND epoch = $4::bigint)",
+				4, covered, e);
 	}
 	if (rc == GX_OK) { /* one implicit transaction up to here */
-		rc = gx_pg_pipe_sync(st->pg, NULL, 0, e);
+		rc = gx_pg_pipe_sync(st->pg, changed, 2, e);
+	}
+	if (rc == GX_OK && changed[0] == 0) {
+		rc = GX_ERR(e, GX_FENCED, "writer.fenced",
+			    "another writer has released %s further", flow);
 	}
 	return gx_store_pg_undo(st, rc, e);
 }

@@ -167,7 +167,7 @@ enum gx_rc gx_store_pg_settle(struct gx_store *s, struct gx_slice stream,
 			      struct gx_err *e);
 enum gx_rc gx_store_pg_release(struct gx_store *s, const char *flow,
 			       struct gx_slice pos, uint64_t upto,
-			       struct gx_err *e);
+			       uint64_t epoch, struct gx_err *e);
 enum gx_rc gx_store_pg_released(struct gx_store *s, const char *flow,
 				struct gx_buf *pos, struct gx_err *e);
 

@@ -260,7 +260,8 @@ release(struct gx_writer *w, struct gx_err *e)
 	w->release_at_ms = now_ms + w->conf.release_ms;
 	pos = gx_slice(best->pos, best->pos_n);
 	gx_crash_point("writer.before_release");
-	rc = w->store->ops->release(w->store, w->flow, pos, best->upto, e);
+	rc = w->store->ops->release(w->store, w->flow, pos, best->upto,
+				    w->epoch, e);
 	if (rc != GX_OK) {
 		return rc == GX_AGAIN ? GX_ABORT : rc;
 	}

@@ -413,6 +413,26 @@ STEP="a released row is nobody's to change"
 before=$(digest)
 drive <<<"aside $S p1 99 [\"A\"] 9"
 [ "$before" = "$(digest)" ] || fail "a released row was taken over"
+STEP="a zombie takes no release back and covers no row"
+drive <<X
+release f {"lsn":"0/9"} 0 6
+aside $S y1 30 ["A"] 6
+X
+before=$(digest)
+drive <<X
+aside $S y1 30 ["A"] 5
+release f {"lsn":"0/8"} 999999999 5
+released f
+X
+has '^release fenced writer.fenced'
+has '^released \[\{"lsn":"0/9"\}\]'
+[ "$before" = "$(digest)" ] || fail "a zombie's release changed something"
+drive <<X
+aside $S y1 30 ["A"] 6
+release f {"lsn":"0/A"} 999999999 6
+X
+is "SELECT is_released FROM gx_quarantine WHERE pos = 'y1'" t
+ask "DELETE FROM gx_quarantine WHERE pos = 'y1'" >/dev/null
 STEP="the ceiling of the quarantine: repeats pass, more does not"
 before=$(digest)
 drive --max-rows 1 <<X

@@ -18,7 +18,7 @@
  *   old                      take the offset for one lower than loaded
  *   look, count STREAM       taken STREAM FIRST
  *   aside STREAM POS SEQ KEY [EPOCH], settle STREAM SEQ [EPOCH]: else 5
- *   release FLOW POS UPTO    released FLOW
+ *   release FLOW POS UPTO [EPOCH], released FLOW
  *
  * Everything happens in topic gx.batch.t, partition 0.  A failure prints
  * "<command> <rc> <code> <text>".
@@ -310,7 +310,8 @@ act(char *w[6], struct gx_err *e, enum gx_rc *rc)
 				  w[3] ? strtoull(w[3], NULL, 10) : 5, e);
 	} else if (strcmp(w[0], "release") == 0) {
 		*rc = ops->release(s->store, w[1], gx_slice_str(w[2]),
-				   strtoull(w[3], NULL, 10), e);
+				   strtoull(w[3], NULL, 10),
+				   w[4] ? strtoull(w[4], NULL, 10) : 5, e);
 	} else if (strcmp(w[0], "load") == 0) {
 		forget();
 		s->n_rows = 0;

@@ -47,6 +47,7 @@ static const char *const mistake_name[] = {
 	"a stream found in two partitions",
 	"resume of a stopped stream from the partition's offset",
 	"a take-over forgets the quarantine of a newer one",
+	"a zombie takes the noted release back",
 };
 static const char *const fault_name[F_COUNT] = {
 	"refused",     "cut",	     "died",	       "nested",
@@ -406,7 +407,8 @@ choose_faults(void)
 		W.has[F_UNKNOWN] = W.setting == M_STOP_FORGOTTEN;
 		W.has[F_TRIM] = W.setting == M_STOP_FORGOTTEN;
 		W.has[F_MISPLACED] = W.setting == M_TWO_PARTITIONS;
-		W.has[F_NESTED] |= W.setting == M_SETTLE_BLIND;
+		W.has[F_NESTED] |= W.setting == M_SETTLE_BLIND ||
+				   W.setting == M_RELEASE_BLIND;
 	}
 	if (W.has[F_RESTORE_LOG]) {
 		W.has[F_TRIM] = false;

@@ -39,6 +39,7 @@ enum w_mistake {
 	M_TWO_PARTITIONS,
 	M_STOP_FORGOTTEN,
 	M_SETTLE_BLIND,
+	M_RELEASE_BLIND,
 	M_NONE
 };
 
@@ -137,6 +138,7 @@ struct w_db {
 	size_t n_asides;
 	uint64_t last_id, covered[W_SOURCES];
 	char released[W_SOURCES][64];
+	uint64_t released_epoch[W_SOURCES];
 };
 
 struct w_blob; /* bytes of a message, counted */

@@ -329,8 +329,52 @@ kept_at(enum w_node n, int32_t p)
 			       : kept;
 }
 
-/* Below every kept offset, and below what the hub's log surely holds.  The
- * hub keeps the copy of the highest source offset: a link looks for it. */
+/* Is there nothing in this message that the node still has to take?  A log
+ * that was cut and filled again may hold such below the kept offset. */
+static bool
+is_receipted(enum w_node n, int32_t p, const struct w_blob *b)
+{
+	const struct w_row *row = W.db[n].row;
+	struct gx_head h;
+	struct gx_slice name;
+	size_t at = 0;
+	size_t s;
+
+	if (b->is_junk || gx_head_parse(value_of(b), &h) != NULL ||
+	    h.partition != (uint32_t)p) {
+		return true;
+	}
+	if (h.kind == GX_MSG_BATCH) {
+		s = world_stream(h.stream);
+		return s == W.n_streams || W.stream[s].partition != p ||
+		       h.first < row[s].row.chain.next_seq ||
+		       h.epoch < row[s].row.chain.epoch;
+	}
+	while (gx_marker_next(h.streams, &at, &name)) {
+		s = world_stream(name);
+		if (s < W.n_streams && W.stream[s].partition == p &&
+		    h.epoch > row[s].row.chain.epoch) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static int64_t
+receipted_to(enum w_node n, int32_t p, int64_t to)
+{
+	const struct w_lane *la = &W.log[n].lane[p];
+	int64_t i = la->low;
+
+	while (i < to && i < la->n && is_receipted(n, p, la->msgs[i].blob)) {
+		i++;
+	}
+	return i < to ? i : to;
+}
+
+/* Below every kept offset and what is not receipted, and below what the hub's
+ * log surely holds.  The hub keeps the copy of the highest source offset: a
+ * link looks for it. */
 void
 world_log_trim(void)
 {
@@ -351,12 +395,14 @@ world_log_trim(void)
 		}
 		low = lower(kept_at(CITY, p), hub->msgs[best].from + 1);
 		low = lower(low, city->n_flushed - 1);
+		low = receipted_to(CITY, p, low);
 		if (low > city->low) {
 			world_say("city/%d is trimmed to %lld", p,
 				  (long long)low);
 			city->low = low;
 		}
 		low = lower(kept_at(HUB, p), best);
+		low = receipted_to(HUB, p, low);
 		hub->low = low > hub->low ? low : hub->low;
 	}
 }

@@ -367,15 +367,22 @@ settle(struct gx_store *s, struct gx_slice stream, uint64_t next_seq,
 
 static enum gx_rc
 release(struct gx_store *s, const char *flow, struct gx_slice pos,
-	uint64_t upto, struct gx_err *e)
+	uint64_t upto, uint64_t epoch, struct gx_err *e)
 {
-	enum gx_rc rc = world_before(GX_AGAIN, e);
 	struct w_db *db = &W.db[node_of(s)];
 	size_t k = (size_t)(flow[strlen(flow) - 1] - '0');
+	enum gx_rc rc;
 
+	world_stall(12);
+	rc = world_before(GX_AGAIN, e);
 	if (rc != GX_OK) {
 		return rc;
 	}
+	if (epoch < db->released_epoch[k] && W.mistake != M_RELEASE_BLIND) {
+		return GX_ERR(e, GX_FENCED, "writer.fenced",
+			      "a newer writer has released");
+	}
+	db->released_epoch[k] = epoch;
 	world_say("notes released %.*s", (int)pos.n, pos.p);
 	snprintf(db->released[k], sizeof db->released[k], "%.*s", (int)pos.n,
 		 pos.p);
