@@ -444,6 +444,22 @@ syntax(struct gx_err *e, size_t at, const char *why)
 		      (int)strcspn(why, "\n"), why);
 }
 
+/* yajl takes a token that is cut off by the end of the text ('1"x') for the
+ * end: nothing but white space may follow the value. */
+static enum gx_rc
+check_end(struct parse *p, struct gx_err *e)
+{
+	const char *at = p->root->raw.p + p->root->raw.n;
+	const char *end = p->in.p + p->in.n;
+
+	while (at < end && strchr(" \t\r\n", *at) && *at) {
+		at++;
+	}
+	return at == end ? GX_OK
+			 : syntax(e, (size_t)(at - p->in.p),
+				  "text after the value");
+}
+
 static enum gx_rc
 run(struct parse *p, yajl_handle h, struct gx_err *e)
 {
@@ -455,7 +471,7 @@ run(struct parse *p, yajl_handle h, struct gx_err *e)
 	}
 	if (rc == yajl_status_ok) {
 		GX_ASSERT(p->root && p->depth == 0);
-		return GX_OK;
+		return check_end(p, e);
 	}
 	if (p->is_full) {
 		return GX_ERR(e, GX_REJECT, "mem.full",

@@ -144,6 +144,7 @@ load_row(void *ctx, const struct gx_stream_row *row)
 	en->stopped_at = row->stopped_at;
 	en->why = row->is_stopped ? static_why(row->why) : "";
 	en->row_why = en->why;
+	en->need_epoch = UINT64_MAX; /* until it is met again */
 	HASH_ADD_KEYPTR(hh, pl->entries, en->stream, strlen(en->stream), en);
 }
 
@@ -223,6 +224,7 @@ open_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 		return rc;
 	}
 	pl->upto = pl->next_offset;
+	pl->done = pl->next_offset;
 	if (low > pl->next_offset) {
 		return GX_ERR(e, GX_FATAL, "log.trimmed",
 			      "%s/%d begins at %lld, above what this node has "
@@ -374,13 +376,13 @@ commit_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 		.topic = pl->topic,
 		.partition = pl->partition,
 		.from_offset = pl->next_offset,
-		.to_offset = pl->upto,
 	};
 	struct gx_txn_result res = {0};
 	enum gx_rc rc;
 
 	for (int try = 0; try < 2; try++) {
 		gx_reader_mark_behind(pl);
+		t.to_offset = gx_reader_commit_upto(pl);
 		t.applies = pl->applies;
 		t.n_applies = pl->n_applies;
 		t.stops = pl->stops;
@@ -408,7 +410,8 @@ commit_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	observe(r, pl);
 	gx_metric_add(r->n_taken, (int64_t)res.n_applied);
 	gx_metric_add(r->n_aside, (int64_t)res.n_set_aside);
-	pl->next_offset = pl->upto;
+	pl->next_offset = t.to_offset;
+	pl->done = pl->upto;
 	release_held(r, pl);
 	pl->is_dirty = pl->has_behind && pl->read_at >= pl->upto;
 	if (r->n_single_left > 0) {
@@ -430,7 +433,7 @@ is_due(const struct gx_reader *r, const struct place *pl, int64_t now_ms)
 		       pl->n_bytes >= r->conf.txn_bytes ||
 		       !gx_reader_has_room(pl);
 	}
-	return pl->upto != pl->next_offset && age_ms >= 1000;
+	return pl->upto != pl->done && age_ms >= 1000;
 }
 
 static enum gx_rc
@@ -479,7 +482,7 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	struct entry *next;
 	size_t n = 0;
 
-	if (pl->upto != pl->next_offset) {
+	if (pl->upto != pl->done) {
 		pl->is_dirty = true; /* what was passed over first */
 		return GX_OK;
 	}
@@ -567,7 +570,7 @@ read_one(struct gx_reader *r, int timeout_ms, struct gx_err *e)
 	/* What take() asks for may lie lower than the next message. */
 	pl->read_at = m.offset + 1;
 	rc = gx_reader_take(r, pl, &m, &keep, e);
-	if (!was_dirty && (pl->is_dirty || pl->upto == pl->next_offset)) {
+	if (!was_dirty && (pl->is_dirty || pl->upto == pl->done)) {
 		pl->began_ms = gx_mono_ms();
 	}
 	if (rc == GX_OK && m.offset >= pl->upto) {

@@ -16,6 +16,10 @@
  * is behind: it reads again, from live_from on, what the partition has passed.
  * One that is behind has a stop in the store, at stopped_at, until it has
  * caught up: the partition's offset says nothing about it.
+ *
+ * One of which nothing was ever verified has no row, and gets none for an
+ * unverified message, or whoever forges one could choose its partition.  While
+ * it waits for a key the partition's committed offset stays below instead.
  */
 struct entry {
 	struct gx_chain chain;
@@ -28,7 +32,11 @@ struct entry {
 	int64_t seek_end;    /* the offset where the gap was met */
 	int64_t live_from;   /* messages below were handled for this stream */
 	int64_t stopped_at;  /* where it must go on, if stopped or behind */
-	uint64_t need_epoch; /* of the marker that is missing */
+	/* Of the marker that is missing; while it waits for a key: the highest
+	 * met under keys not known here. */
+	uint64_t need_epoch;
+	/* A verified owner above that, met while it waits for a key; 0 none. */
+	uint64_t next_epoch, next_writer;
 	const char *why;     /* static code while stopped or behind */
 	const char *row_why; /* static code in the store's row */
 	char stream[GX_STREAM_MAX + 1];
@@ -41,10 +49,12 @@ struct place {
 	int32_t partition;
 	bool is_own;	     /* the node's own topic */
 	int64_t next_offset; /* as committed */
+	int64_t done;	     /* all below was handled when it was committed */
 	int64_t upto;	     /* everything below was handled */
 	int64_t read_at;     /* next message to be read: below upto, again */
 	int64_t from_high;   /* highest source offset met, -1 none */
 	bool has_behind;     /* streams that read again */
+	bool has_rowless;    /* streams without a row wait for a key */
 	bool is_dirty;	     /* the open transaction holds something */
 	struct entry *entries;
 
@@ -103,6 +113,8 @@ enum gx_rc gx_reader_rewind(struct gx_reader *r, struct place *pl,
 			    struct gx_err *e) GX_MUSTCHECK;
 /* Before a commit: streams behind get or keep their stop, others lose it. */
 void gx_reader_mark_behind(struct place *pl);
+/* What the store may take for read: above it a stream without a row waits. */
+int64_t gx_reader_commit_upto(struct place *pl);
 /* Stand still at this offset. */
 void gx_reader_stop(struct gx_reader *r, struct place *pl, struct entry *en,
 		    int64_t at, const char *code, const char *text);

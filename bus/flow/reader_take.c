@@ -9,7 +9,12 @@
  * shows that something is missing makes its stream stand still.
  *
  * A stream that stands still ignores everything except the one piece that
- * continues it exactly, or the very marker that was missing.  On a gap the
+ * continues it exactly, or the very marker that was missing.  One that waits
+ * for a key may be waiting for a forger's.  It goes on with a batch under a
+ * known key that continues it exactly, if the owner's epoch is above all that
+ * was met under unknown keys: had any of that been taken elsewhere, this batch
+ * would not fit.  Nothing of a lower epoch is taken: what cannot be checked
+ * here may well have deposed its writer.  On a gap the
  * partition is first read once more from its start for this stream alone: a
  * receiving log that lost its tail has been filled up again out of place, and
  * the missing piece may stand lower than where we read.  Only if it is not
@@ -184,8 +189,8 @@ gx_reader_stop(struct gx_reader *r, struct place *pl, struct entry *en,
 static void
 pass_over(struct place *pl, struct entry *en, const struct gx_msg *m)
 {
-	if (m->offset < pl->next_offset) {
-		return; /* it was passed before */
+	if (m->offset < pl->done || en->is_new) {
+		return; /* it was passed before, or the offset stays below */
 	}
 	for (size_t i = 0; i < pl->n_stops; i++) {
 		if (pl->stops[i].stream.p == en->stream) {
@@ -216,13 +221,36 @@ gx_reader_mark_behind(struct place *pl)
 			}
 		}
 		/* Another reader may have ended the stop: as above. */
-		if (en->is_behind &&
-		    (!en->is_row_stopped || pl->upto != pl->next_offset)) {
+		if (en->is_behind && !en->is_new &&
+		    (!en->is_row_stopped || pl->upto != pl->done)) {
 			push_stop(pl, en, "stream.behind",
 				  "it reads again what it has missed");
 		}
 	}
 	pl->has_behind = !is_caught_up;
+}
+
+int64_t
+gx_reader_commit_upto(struct place *pl)
+{
+	int64_t upto = pl->upto;
+	bool has_rowless = false;
+	struct entry *en;
+	struct entry *next;
+
+	if (!pl->has_rowless) {
+		return upto;
+	}
+	HASH_ITER (hh, pl->entries, en, next) {
+		if (!en->is_new || !(en->is_stopped || en->is_behind)) {
+			continue;
+		}
+		has_rowless = true;
+		upto = en->stopped_at < upto ? en->stopped_at : upto;
+	}
+	pl->has_rowless = has_rowless;
+	/* Never back: below lies what we have committed since. */
+	return upto > pl->next_offset ? upto : pl->next_offset;
 }
 
 enum gx_rc
@@ -457,7 +485,41 @@ judge_batch(struct gx_reader *r, struct place *pl, struct entry *en,
 static bool
 may_be_next(const struct entry *en, const struct gx_head *h)
 {
-	return h->epoch >= en->chain.epoch && h->first >= en->chain.next_seq;
+	return h->first >= en->chain.next_seq &&
+	       (h->epoch > en->chain.epoch ||
+		(h->epoch == en->chain.epoch && h->writer == en->chain.writer));
+}
+
+/* Something under a key not known here: what it may have deposed waits too. */
+static void
+note_unknown(struct entry *en, const struct gx_head *h)
+{
+	bool is_first = !en->is_stopped;
+
+	if (is_first || h->epoch > en->need_epoch) {
+		en->need_epoch = h->epoch;
+	}
+	if (is_first || en->next_epoch <= en->need_epoch) {
+		en->next_epoch = 0;
+	}
+}
+
+/* It has no row to say so in: the partition's offset stays below. */
+static void
+stop_rowless(struct place *pl, struct entry *en, const struct gx_msg *m)
+{
+	if (en->stopped_at != m->offset || en->why[0] == '\0') {
+		gx_log(GX_LOG_WARN, "stream.wait_key",
+		       "stream=%s topic=%s partition=%d offset=%lld",
+		       en->stream, pl->topic, pl->partition,
+		       (long long)m->offset);
+	}
+	en->is_stopped = true;
+	en->is_behind = false;
+	en->is_seeking = false;
+	en->stopped_at = m->offset;
+	en->why = "stream.wait_key";
+	pl->has_rowless = true;
 }
 
 /* A key or schema that is not known here yet: wait, never refuse. */
@@ -467,6 +529,10 @@ wait_here(struct gx_reader *r, struct place *pl, struct entry *en,
 {
 	count(r, GX_V_WAIT);
 	if (en->is_stopped) {
+		return;
+	}
+	if (is_key && en->is_new) {
+		stop_rowless(pl, en, m);
 		return;
 	}
 	gx_reader_stop(r, pl, en, m->offset,
@@ -480,10 +546,52 @@ meet_unknown(struct gx_reader *r, struct place *pl, struct entry *en,
 	     const struct gx_head *h, const struct gx_msg *m, bool is_key)
 {
 	if (may_be_next(en, h)) {
+		if (is_key) {
+			note_unknown(en, h);
+		}
 		wait_here(r, pl, en, m, is_key);
 	} else {
 		count(r, GX_V_WAIT);
 	}
+}
+
+static bool
+waits_for_key(const struct entry *en)
+{
+	return en->is_stopped && strcmp(en->why, "stream.wait_key") == 0;
+}
+
+/* A verified batch while the stream waits for a key: does it show that what it
+ * waits for was never part of the stream? */
+static enum gx_rc
+bridge(struct gx_reader *r, struct place *pl, struct entry *en,
+       const struct gx_head *h, const unsigned char hash[GX_HASH],
+       const struct gx_msg *m, bool *keep, struct gx_err *e)
+{
+	const struct gx_taken none = {0};
+	struct gx_chain c = en->chain;
+	bool is_owner = c.epoch == en->need_epoch;
+
+	if (en->next_epoch > en->need_epoch) {
+		c.epoch = en->next_epoch;
+		c.writer = en->next_writer;
+	} else if (!is_owner) {
+		return GX_OK;
+	}
+	if (h->first != c.next_seq || h->epoch != c.epoch ||
+	    gx_chain_batch(&c, h, hash, &none) != GX_V_TAKE) {
+		return GX_OK;
+	}
+	if (c.epoch != en->chain.epoch) {
+		struct gx_apply *ap = push_apply(pl, en);
+
+		count(r, GX_V_TAKE);
+		en->chain = c;
+		ap->after = c;
+	}
+	take_batch(r, pl, en, h, hash);
+	*keep = true;
+	return go_on(r, pl, en, m, e);
 }
 
 /* This message is handled for the stream, whatever comes of it. */
@@ -532,11 +640,12 @@ take_batch_message(struct gx_reader *r, struct place *pl,
 	if (en->is_stopped) {
 		pass_over(pl, en, m);
 	}
-	if (en->is_stopped && !gx_reader_is_gap(en->why)) {
+	if (en->is_stopped && !gx_reader_is_gap(en->why) &&
+	    !waits_for_key(en)) {
 		return GX_OK;
 	}
 	seal = gx_seal_check(r->verifier, h, true, hash);
-	if (seal == GX_SEAL_UNKNOWN_KEY) {
+	if (seal == GX_SEAL_UNKNOWN_KEY && !pl->is_own) {
 		meet_unknown(r, pl, en, h, m, true);
 		return GX_OK;
 	}
@@ -546,11 +655,28 @@ take_batch_message(struct gx_reader *r, struct place *pl,
 					      : "key may not seal this stream");
 		return GX_OK;
 	}
+	if (waits_for_key(en)) {
+		return adm == GX_V_WAIT
+			       ? GX_OK
+			       : bridge(r, pl, en, h, hash, m, keep, e);
+	}
 	if (adm == GX_V_WAIT && may_be_next(en, h)) {
 		meet_unknown(r, pl, en, h, m, false);
 		return GX_OK;
 	}
 	return judge_batch(r, pl, en, h, hash, m, keep, e);
+}
+
+/* A marker while the stream waits for a key. */
+static void
+meet_marker_waiting(struct entry *en, const struct gx_head *h, bool is_known)
+{
+	if (!is_known) {
+		note_unknown(en, h);
+	} else if (h->epoch > en->need_epoch && h->epoch > en->next_epoch) {
+		en->next_epoch = h->epoch;
+		en->next_writer = h->writer;
+	}
 }
 
 /* One stream of a marker. */
@@ -585,6 +711,10 @@ claim_stream(struct gx_reader *r, struct place *pl, const struct gx_head *h,
 	if (en->is_stopped) {
 		pass_over(pl, en, m);
 	}
+	if (waits_for_key(en)) {
+		meet_marker_waiting(en, h, is_known);
+		return GX_OK;
+	}
 	if (en->is_stopped && (strcmp(en->why, "stream.marker_missing") != 0 ||
 			       h->epoch != en->need_epoch)) {
 		return GX_OK; /* stands still, markers included */
@@ -594,6 +724,7 @@ claim_stream(struct gx_reader *r, struct place *pl, const struct gx_head *h,
 		return GX_OK;
 	}
 	if (!is_known) {
+		note_unknown(en, h);
 		wait_here(r, pl, en, m, true);
 		return GX_OK;
 	}
@@ -618,6 +749,10 @@ take_marker_message(struct gx_reader *r, struct place *pl,
 	case GX_SEAL_GOOD:
 		break;
 	case GX_SEAL_UNKNOWN_KEY: /* its streams wait here, as for a batch */
+		if (pl->is_own) {
+			refuse(r, pl, m, "not a key of this node");
+			return GX_OK;
+		}
 		is_known = false;
 		break;
 	case GX_SEAL_NOT_ALLOWED:

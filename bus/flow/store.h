@@ -60,6 +60,7 @@ struct gx_txn_result {
 struct gx_aside {
 	struct gx_slice stream, pos; /* key of the row: (stream, pos) */
 	uint64_t seq;		     /* of its q line, or of the next line */
+	uint64_t epoch;		     /* of the writer that sets it aside */
 	struct gx_slice key;	     /* JSON array, n = 0 if not known */
 	struct gx_slice reasons;  /* JSON array [{pointer,keyword,message}] */
 	struct gx_slice original; /* bytes as the source gave them */
@@ -98,14 +99,19 @@ struct gx_store_ops {
 			      struct gx_err *e);
 
 	/* Quarantine at the source, committed before a batch passes it; the
-	 * same (stream, pos) again changes nothing.  *upto = highest row id.
+	 * same (stream, pos) again changes nothing, but a higher epoch takes
+	 * the row of a lower one over, never the other way round, unless a
+	 * release covers it.  *upto = highest row id.
 	 * GX_AGAIN "quarantine.full" at its ceiling. */
 	enum gx_rc (*aside)(struct gx_store *s, const struct gx_aside *rows,
 			    size_t n, uint64_t *upto, struct gx_err *e);
-	/* At take-over: forget rows with seq >= next_seq that no release
-	 * covers; they are read from the source again. */
+	/* At take-over, by the writer of this epoch: forget rows with seq >=
+	 * next_seq that no release covers; they are read from the source
+	 * again.  Rows of a higher epoch stay: whoever made them has settled
+	 * since, and this writer is a zombie that does not know it yet. */
 	enum gx_rc (*settle)(struct gx_store *s, struct gx_slice stream,
-			     uint64_t next_seq, struct gx_err *e);
+			     uint64_t next_seq, uint64_t epoch,
+			     struct gx_err *e);
 	/* Note what a source may forget, durably, before it is told; rows of
 	 * the quarantine up to id upto are covered by it. */
 	enum gx_rc (*release)(struct gx_store *s, const char *flow,

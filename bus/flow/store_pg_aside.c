@@ -6,6 +6,11 @@
  * we die between, the take-over forgets it (settle) unless a release covers
  * it, and the record is read again.
  *
+ * A writer that was replaced may come here late, and nothing in the database
+ * fences it.  So a row carries the epoch of its writer: a higher one takes it
+ * over, and whoever settles forgets rows of its own epoch and of lower ones
+ * only.  A zombie so touches nothing that the new owner counts on.
+ *
  * A release is one transaction: the position, and the rows it covers.  Numbers
  * of rows are shared by all flows of the node, so a release covers only rows
  * of streams that this store has settled or set aside for: its flow's.
@@ -34,34 +39,47 @@ put_aside(struct gx_store_pg *st, const struct gx_aside *as, struct gx_err *e)
 	gx_store_pg_put(&c[4], gx_buf_view(&st->text));
 	gx_store_pg_put_hex(&c[5], as->original.p, as->original.n);
 	gx_store_pg_put(&st->b.col[0], as->time);
+	gx_store_pg_put_u64(&st->b.col[1], as->epoch);
 	st->a.n++;
 	return GX_OK;
 }
 
+/* One row per key: a statement may change a row only once.  *n_new: those
+ * that were not there, not those that were taken over. */
 static enum gx_rc
 insert_asides(struct gx_store_pg *st, int64_t *n_new, struct gx_err *e)
 {
-	const char *params[7];
+	const char *params[8];
+	const struct gx_rows *r;
 	enum gx_rc rc = gx_store_pg_params(&st->a, 6, params, e);
 
 	if (rc == GX_OK) {
-		rc = gx_store_pg_params(&st->b, 1, params + 6, e);
+		rc = gx_store_pg_params(&st->b, 2, params + 6, e);
 	}
 	if (rc == GX_OK) {
 		rc = gx_pg_query(
 			st->pg,
-			"INSERT INTO gx_quarantine (side, stream, pos, seq, "
-			"key, reasons, original, first_seen, last_seen) "
-			"SELECT 'source', v.stream, v.pos, v.seq, v.key, "
-			"v.reasons, v.original, v.at, v.at FROM "
-			"unnest($1::text[], $2::text[], $3::bigint[], "
-			"$4::text[], $5::jsonb[], $6::bytea[], "
-			"$7::timestamptz[]) WITH ORDINALITY v(stream, pos, "
-			"seq, key, reasons, original, at, i) ORDER BY v.i "
-			"ON CONFLICT (side, stream, pos) DO NOTHING",
-			7, params, NULL, e);
+			"WITH put AS (INSERT INTO gx_quarantine AS q (side, "
+			"stream, pos, seq, key, reasons, original, first_seen, "
+			"last_seen, epoch) SELECT 'source', v.stream, v.pos, "
+			"v.seq, v.key, v.reasons, v.original, v.at, v.at, "
+			"v.epoch FROM (SELECT DISTINCT ON (u.stream, u.pos) "
+			"u.* FROM unnest($1::text[], $2::text[], "
+			"$3::bigint[], $4::text[], $5::jsonb[], $6::bytea[], "
+			"$7::timestamptz[], $8::bigint[]) WITH ORDINALITY "
+			"u(stream, pos, seq, key, reasons, original, at, "
+			"epoch, i) ORDER BY u.stream, u.pos, u.i) v "
+			"ORDER BY v.i ON CONFLICT (side, stream, pos) DO "
+			"UPDATE SET seq = excluded.seq, key = excluded.key, "
+			"reasons = excluded.reasons, original = "
+			"excluded.original, last_seen = excluded.last_seen, "
+			"epoch = excluded.epoch, n_seen = q.n_seen + 1 "
+			"WHERE q.epoch < excluded.epoch AND NOT q.is_released "
+			"RETURNING q.n_seen) "
+			"SELECT count(*) FROM put WHERE n_seen = 1",
+			8, params, &r, e);
 	}
-	*n_new = rc == GX_OK ? gx_pg_n_changed(st->pg) : 0;
+	*n_new = rc == GX_OK ? gx_rows_int(r, 0, 0) : 0;
 	return rc;
 }
 
@@ -159,23 +177,25 @@ gx_store_pg_aside(struct gx_store *s, const struct gx_aside *rows, size_t n,
 
 enum gx_rc
 gx_store_pg_settle(struct gx_store *s, struct gx_slice stream,
-		   uint64_t next_seq, struct gx_err *e)
+		   uint64_t next_seq, uint64_t epoch, struct gx_err *e)
 {
 	struct gx_store_pg *st = store_pg_of(s);
-	char name[GX_STREAM_MAX + 1], number[24];
-	const char *params[] = {name, number};
+	char name[GX_STREAM_MAX + 1], number[24], own[24];
+	const char *params[] = {name, number, own};
 	enum gx_rc rc = gx_store_pg_connect(st, e);
 
 	gx_store_pg_list(&st->streams, &st->n_streams, stream);
 	(void)snprintf(name, sizeof(name), "%.*s", (int)stream.n, stream.p);
 	(void)snprintf(number, sizeof(number), "%llu",
 		       (unsigned long long)next_seq);
+	(void)snprintf(own, sizeof(own), "%llu", (unsigned long long)epoch);
 	if (rc == GX_OK) {
 		rc = gx_pg_query(st->pg,
 				 "DELETE FROM gx_quarantine WHERE side = "
 				 "'source' AND stream = $1 AND "
-				 "seq >= $2::bigint AND NOT is_released",
-				 2, params, NULL, e);
+				 "seq >= $2::bigint AND epoch <= $3::bigint "
+				 "AND NOT is_released",
+				 3, params, NULL, e);
 	}
 	return gx_store_pg_undo(st, rc, e);
 }

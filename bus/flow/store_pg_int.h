@@ -163,7 +163,8 @@ void gx_store_pg_unlist(char **list, size_t *n, struct gx_slice name);
 enum gx_rc gx_store_pg_aside(struct gx_store *s, const struct gx_aside *rows,
 			     size_t n, uint64_t *upto, struct gx_err *e);
 enum gx_rc gx_store_pg_settle(struct gx_store *s, struct gx_slice stream,
-			      uint64_t next_seq, struct gx_err *e);
+			      uint64_t next_seq, uint64_t epoch,
+			      struct gx_err *e);
 enum gx_rc gx_store_pg_release(struct gx_store *s, const char *flow,
 			       struct gx_slice pos, uint64_t upto,
 			       struct gx_err *e);

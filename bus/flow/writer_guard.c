@@ -50,8 +50,13 @@ gx_writer_guard(struct gx_writer *w, struct wstream *ws, struct gx_err *e)
 	/* The table may have grown since it was counted. */
 	rc = w->store->ops->count(w->store, gx_slice_str(ws->conf.stream),
 				  &ws->n_rows, e);
-	if (rc != GX_OK || sum * 100 <= percent * ws->n_rows) {
-		return rc;
+	if (rc != GX_OK) {
+		/* The record is not ours yet and the source has passed it:
+		 * only taking over again brings it back. */
+		return rc == GX_AGAIN ? GX_ABORT : rc;
+	}
+	if (sum * 100 <= percent * ws->n_rows) {
+		return GX_OK;
 	}
 	return GX_ERR(e, GX_FATAL, "guard.mass_change",
 		      "%s: more than %d %% of %llu rows changed or deleted "

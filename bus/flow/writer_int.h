@@ -125,7 +125,8 @@ enum gx_rc gx_writer_claim(struct gx_writer *w, struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_writer_settle(struct gx_writer *w, int timeout_ms,
 			    struct gx_err *e) GX_MUSTCHECK;
 
-/* writer_seal.c: records into batches, batches into the log. */
+/* writer_seal.c: records into batches, batches into the log.  gx_writer_put:
+ * after GX_AGAIN the record is taken and waits here. */
 enum gx_rc gx_writer_put(struct gx_writer *w, const struct gx_rec *rec,
 			 struct gx_err *e) GX_MUSTCHECK;
 /* Seal and send all that is open; GX_AGAIN: the queue is full, call again. */

@@ -226,6 +226,7 @@ put_aside(struct gx_writer *w, const struct gx_rec *rec, struct gx_err *e)
 	ok = put_reasons(&reasons, rec);
 	as->stream = gx_slice_str(ws->conf.stream);
 	as->seq = ws->chain.next_seq + ws->n_lines;
+	as->epoch = w->epoch;
 	as->pos = keep(w, rec->pos, &ok);
 	as->key = keep(w, rec->line.key, &ok);
 	as->time = keep(w, rec->line.time, &ok);

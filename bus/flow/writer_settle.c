@@ -395,7 +395,7 @@ settle_asides(struct gx_writer *w, struct gx_err *e)
 		struct gx_slice name = gx_slice_str(ws->conf.stream);
 
 		rc = w->store->ops->settle(w->store, name, ws->chain.next_seq,
-					   e);
+					   w->epoch, e);
 		if (rc == GX_OK) {
 			rc = w->store->ops->count(w->store, name, &ws->n_rows,
 						  e);
@@ -406,9 +406,9 @@ settle_asides(struct gx_writer *w, struct gx_err *e)
 
 /*
  * All partitions are settled: tell the source where to go on.  The source says
- * whether it is still ours; the store cannot, so the rows of a quarantine are
- * touched directly behind that word.  If the store is away then, we begin
- * again: by the next try the source may be another's.
+ * whether it is still ours.  By the time the store hears of it another may have
+ * taken over: rows of the quarantine are forgotten only up to our own epoch.
+ * If the store is away we begin again.
  */
 static enum gx_rc
 start_source(struct gx_writer *w, struct gx_err *e)

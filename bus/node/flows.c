@@ -9,8 +9,9 @@
  *
  * What a stream needs to be taken here is decided by admit(): it must lie in
  * the topic of the node that its name begins with (refuse), and its schema
- * must be one of our declarations, byte for byte (else wait: the declaration
- * may still come, and a restart with it goes on).
+ * must be one of our declarations, byte for byte, or a former text of one that
+ * the declaration itself names (else wait: the declaration may still come, and
+ * a restart with it goes on).
  *
  * If building fails half-way, what was made stays in the flow and is used by
  * the next attempt; nothing has been opened on a server by then.
@@ -42,6 +43,23 @@ draw(void *ctx)
 	return x;
 }
 
+/* "social.insured@1:<64 hex>": of this declaration, or of a former text? */
+static bool
+is_known_schema(const struct gx_node_resource *r, struct gx_slice schema)
+{
+	const char *digest = schema.p + schema.n - 64;
+
+	if (gx_slice_eq(gx_slice_str(r->id), schema)) {
+		return true;
+	}
+	for (size_t i = 0; schema.n > 64 && i < r->r->n_former; i++) {
+		if (memcmp(r->r->former[i], digest, 64) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static enum gx_verdict
 admit(void *ctx, struct gx_slice stream, struct gx_slice schema,
       struct gx_slice topic)
@@ -59,7 +77,7 @@ admit(void *ctx, struct gx_slice stream, struct gx_slice schema,
 	for (size_t i = 0; i < n->n_resources; i++) {
 		if (gx_slice_eq(gx_slice_str(n->resources[i].r->name),
 				name.resource) &&
-		    gx_slice_eq(gx_slice_str(n->resources[i].id), schema)) {
+		    is_known_schema(&n->resources[i], schema)) {
 			return GX_V_TAKE;
 		}
 	}

@@ -354,5 +354,5 @@ gx_kafka_create_topic(struct gx_log *l, const char *topic, int32_t n_partitions,
 			      "number is fixed when a node joins",
 			      topic, n, h->bootstrap, n_partitions);
 	}
-	return rc;
+	return rc == GX_OK ? gx_kafka_check_topic(h, topic, props, e) : rc;
 }

@@ -24,7 +24,8 @@ enum gx_rc gx_kafka_new(const struct gx_kafka_conf *c, struct gx_log **out,
 void gx_kafka_free(struct gx_log **l);
 
 /* Create topic if absent; an existing one must have n_partitions, else
- * GX_FATAL "log.partitions".  props: NULL-terminated name, value pairs. */
+ * GX_FATAL "log.partitions", and the values of props, else GX_FATAL
+ * "log.topic_config".  props: NULL-terminated name, value pairs. */
 enum gx_rc gx_kafka_create_topic(struct gx_log *l, const char *topic,
 				 int32_t n_partitions, int replication,
 				 const char *const *props,

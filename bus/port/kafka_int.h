@@ -67,6 +67,12 @@ enum gx_rc gx_kafka_count(struct gx_khandle *h, const char *topic,
 			  int timeout_ms, int32_t *n,
 			  struct gx_err *e) GX_MUSTCHECK;
 
+/* GX_FATAL "log.topic_config": a topic that exists has another value of one of
+ * the wanted properties (NULL-terminated pairs). */
+enum gx_rc gx_kafka_check_topic(struct gx_khandle *h, const char *topic,
+				const char *const *props,
+				struct gx_err *e) GX_MUSTCHECK;
+
 /* A row of the one table that translates librdkafka's errors. */
 struct gx_kafka_row {
 	rd_kafka_resp_err_t err;

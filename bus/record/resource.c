@@ -23,6 +23,8 @@
 #include "record/ids.h"
 #include "record/schema_int.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -125,6 +127,36 @@ small_int(const struct gx_json *obj, const char *name, int dflt, int min,
 	return v->type == GX_JSON_NUMBER && n >= min && n <= max ? (int)n : -1;
 }
 
+/* Former texts of the file, by digest. */
+static bool
+read_former(struct loader *l, const struct gx_json *list)
+{
+	static const char at[] = "/x-gx-resource/former";
+	unsigned char digest[32];
+	const char **former;
+	size_t n = 0;
+
+	if (!list) {
+		return true;
+	}
+	if (list->type != GX_JSON_ARRAY || list->n == 0 || list->n > 64) {
+		return refuse(l, at, "is an array of 1 to 64 digests");
+	}
+	former = gx_arena_alloc(l->arena, list->n * sizeof *former);
+	for (const struct gx_json *v = list->child; v; v = v->next) {
+		if (v->type != GX_JSON_STRING ||
+		    !gx_unhex(v->text.p, v->text.n, digest, sizeof digest)) {
+			return refuse(l, at,
+				      "holds SM3 digests, 64 hex digits in "
+				      "lower case");
+		}
+		former[n++] = keep(l, v->text);
+	}
+	l->r->former = former;
+	l->r->n_former = n;
+	return true;
+}
+
 static bool
 read_head(struct loader *l, const struct gx_json *x)
 {
@@ -132,7 +164,7 @@ read_head(struct loader *l, const struct gx_json *x)
 	const char *name = gx_json_str(x, "name", "");
 	const char *dot = strchr(name, '.');
 
-	if (!has_only(x, "name version key streams catalogue")) {
+	if (!has_only(x, "name version key streams former catalogue")) {
 		return refuse(l, "/x-gx-resource", "has an unknown member");
 	}
 	if (!dot || !is_name(name, (size_t)(dot - name)) ||
@@ -154,7 +186,7 @@ read_head(struct loader *l, const struct gx_json *x)
 		return refuse(l, "/x-gx-resource/streams",
 			      "is a whole number from 1 to 64");
 	}
-	return true;
+	return read_former(l, gx_json_get(x, "former"));
 }
 
 /* Of the members that are there; publication asks for all (docs). */

@@ -8,6 +8,8 @@
  *      "version": 1,
  *      "key": ["aac001"],             required properties, in key order
  *      "streams": 1,                  number of streams per origin
+ *      "former": ["<64 hex>"],        SM3 of former texts of this file whose
+ *                                     batches may still be under way
  *      "catalogue": { the 13 core metadata elements of the 1272 guide }
  *   }
  * Each property:
@@ -47,6 +49,10 @@ struct gx_resource {
 	const int *keys; /* field indexes in key order */
 	const struct gx_schema *schema;
 	struct gx_slice text; /* the file's bytes, for its digest */
+	/* SM3 (64 hex digits) of former texts of the file: batches sealed
+	 * under them are still taken. */
+	size_t n_former;
+	const char *const *former;
 };
 
 /* Load and check a declaration (docs/resource.md).  GX_REJECT

@@ -68,6 +68,12 @@ has '^count 2$'
 drive city create 'bad name' 1 && fail "a bad name"
 has '^error fatal kafka.refused'
 
+STEP="a topic that the broker made by itself is not taken for one of ours"
+echo x | kcat -P -b "$(cat "$D/city/address")" -t auto 2>>"$D/err" ||
+	fail "kcat"
+drive city create auto 1 && fail "it was taken"
+has '^error fatal log.topic_config auto .* has retention.ms = .*--add-config'
+
 STEP="what is put in comes out"
 drive city range t 0
 has '^range 0 0$'

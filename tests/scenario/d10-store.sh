@@ -54,8 +54,10 @@ start_pg() {
 start_pg
 psql -qAtX -h "$D" -U postgres -d postgres -c 'CREATE DATABASE node' ||
 	fail "database"
-psql -qAtX -h "$D" -U postgres -d node -f schemas/sql/001_node.sql >/dev/null ||
-	fail "tables"
+for f in schemas/sql/0*.sql; do
+	psql -qAtX -h "$D" -U postgres -d node -f "$f" >/dev/null ||
+		fail "tables: $f"
+done
 ask() {
 	psql -qAtX -h "$D" -U postgres -d node -c "$1"
 }
@@ -385,6 +387,32 @@ drive <<<"settle $S 12"
 [ "$before" = "$(digest)" ] || fail "settling twice changed something"
 drive <<<"settle $S 1"
 is "SELECT string_agg(pos, ' ' ORDER BY pos) FROM gx_quarantine" "p1 p9"
+STEP="a zombie forgets nothing of the new owner, and takes no row from it"
+drive <<X
+aside $S z1 20 ["A"] 5
+aside $S z2 21 ["B"] 6
+aside $S z3 22 ["C"] 5
+aside $S z3 23 ["C"] 6
+X
+before=$(digest)
+drive <<X
+aside $S z2 99 ["B"] 5
+aside $S z3 99 ["C"] 5
+X
+[ "$before" = "$(digest)" ] || fail "a zombie took a row over"
+drive <<X
+settle $S 20 5
+settle $S 20 5
+X
+is "SELECT string_agg(pos || seq || epoch, ' ' ORDER BY pos) FROM gx_quarantine
+	WHERE pos LIKE 'z%'" "z2216 z3236"
+STEP="control: the owner's own word forgets them"
+drive <<<"settle $S 20 6"
+is "SELECT count(*) FROM gx_quarantine WHERE pos LIKE 'z%'" 0
+STEP="a released row is nobody's to change"
+before=$(digest)
+drive <<<"aside $S p1 99 [\"A\"] 9"
+[ "$before" = "$(digest)" ] || fail "a released row was taken over"
 STEP="the ceiling of the quarantine: repeats pass, more does not"
 before=$(digest)
 drive --max-rows 1 <<X

@@ -17,7 +17,7 @@
  *   again                    commit the same once more
  *   old                      take the offset for one lower than loaded
  *   look, count STREAM       taken STREAM FIRST
- *   aside STREAM POS SEQ KEY settle STREAM SEQ
+ *   aside STREAM POS SEQ KEY [EPOCH], settle STREAM SEQ [EPOCH]: else 5
  *   release FLOW POS UPTO    released FLOW
  *
  * Everything happens in topic gx.batch.t, partition 0.  A failure prints
@@ -221,14 +221,14 @@ commit(const char *what)
 }
 
 static enum gx_rc
-aside(const char *stream, const char *pos, uint64_t seq, const char *key,
-      struct gx_err *e)
+aside(char *w[6], struct gx_err *e)
 {
 	struct gx_aside as = {
-		.stream = gx_slice_str(stream),
-		.pos = gx_slice_str(pos),
-		.seq = seq,
-		.key = gx_slice_str(strcmp(key, "-") == 0 ? "" : key),
+		.stream = gx_slice_str(w[1]),
+		.pos = gx_slice_str(w[2]),
+		.seq = strtoull(w[3], NULL, 10),
+		.epoch = w[5] ? strtoull(w[5], NULL, 10) : 5,
+		.key = gx_slice_str(strcmp(w[4], "-") == 0 ? "" : w[4]),
 		.reasons = GX_SLICE("[{\"pointer\":\"/a\\u0000\","
 				    "\"keyword\":\"format\",\"message\":"
 				    "\"no\"}]"),
@@ -303,10 +303,11 @@ act(char *w[6], struct gx_err *e, enum gx_rc *rc)
 	if (strcmp(w[0], "declare") == 0) {
 		*rc = ops->declare(s->store, w[1], w[2] ? w[2] : TOPIC, 0, e);
 	} else if (strcmp(w[0], "aside") == 0) {
-		*rc = aside(w[1], w[2], strtoull(w[3], NULL, 10), w[4], e);
+		*rc = aside(w, e);
 	} else if (strcmp(w[0], "settle") == 0) {
 		*rc = ops->settle(s->store, gx_slice_str(w[1]),
-				  strtoull(w[2], NULL, 10), e);
+				  strtoull(w[2], NULL, 10),
+				  w[3] ? strtoull(w[3], NULL, 10) : 5, e);
 	} else if (strcmp(w[0], "release") == 0) {
 		*rc = ops->release(s->store, w[1], gx_slice_str(w[2]),
 				   strtoull(w[3], NULL, 10), e);

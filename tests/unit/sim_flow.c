@@ -46,6 +46,7 @@ static const char *const mistake_name[] = {
 	"marker not stored with the row",
 	"a stream found in two partitions",
 	"resume of a stopped stream from the partition's offset",
+	"a take-over forgets the quarantine of a newer one",
 };
 static const char *const fault_name[F_COUNT] = {
 	"refused",     "cut",	     "died",	       "nested",
@@ -354,17 +355,18 @@ step_part(struct part *p)
 	return rc == GX_OK;
 }
 
+/* Others run while a part is between two operations. */
 static void
-run_between(void)
+run_between(size_t n)
 {
-	struct part *p = &W.part[world_below(W.n_parts)];
-
-	if (p->is_busy) {
-		return;
-	}
 	W.depth++;
-	world_log_tick();
-	(void)step_part(p);
+	while (n-- > 0 && !W.is_failed) {
+		struct part *p = &W.part[world_below(W.n_parts)];
+
+		world_log_tick();
+		(void)step_part(p);
+		W.mono_us += n > 0 ? (int64_t)world_below(3000) : 0;
+	}
 	W.depth--;
 }
 
@@ -404,6 +406,7 @@ choose_faults(void)
 		W.has[F_UNKNOWN] = W.setting == M_STOP_FORGOTTEN;
 		W.has[F_TRIM] = W.setting == M_STOP_FORGOTTEN;
 		W.has[F_MISPLACED] = W.setting == M_TWO_PARTITIONS;
+		W.has[F_NESTED] |= W.setting == M_SETTLE_BLIND;
 	}
 	if (W.has[F_RESTORE_LOG]) {
 		W.has[F_TRIM] = false;

@@ -254,6 +254,46 @@ keys_are_canonical(void **state)
 	gx_buf_free(&out);
 }
 
+/* Former texts are named by 64 hex digits in lower case. */
+static void
+former_texts_are_named(void **state)
+{
+#define D "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde"
+	static const struct {
+		const char *list;
+		size_t n; /* 0: refused */
+	} rows[] = {{"[\"" D "f\"]", 1}, {"[\"" D "f\",\"" D "0\"]", 2},
+		    {"[]", 0},		 {"\"" D "f\"", 0},
+		    {"[\"" D "\"]", 0},	 {"[\"" D "F\"]", 0},
+		    {"[1]", 0}};
+	struct gx_buf b;
+
+	(void)state;
+	gx_buf_init(&b, 65536);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct gx_resource *r = NULL;
+		struct gx_err e = {0};
+
+		gx_buf_reset(&b);
+		gx_buf_printf(&b,
+			      "{\"type\":\"object\",\"required\":[\"k\"],"
+			      "\"additionalProperties\":false,"
+			      "\"x-gx-resource\":{\"name\":\"a.b\","
+			      "\"version\":1,\"key\":[\"k\"],\"former\":%s},"
+			      "\"properties\":{" KEY "}}",
+			      rows[i].list);
+		assert_int_equal(gx_resource_parse(gx_buf_view(&b), &r, &e),
+				 rows[i].n ? GX_OK : GX_REJECT);
+		if (r) {
+			assert_int_equal(r->n_former, rows[i].n);
+		} else {
+			assert_non_null(strstr(e.text, "former"));
+		}
+		gx_resource_free(&r);
+	}
+	gx_buf_free(&b);
+}
+
 int
 main(void)
 {
@@ -262,6 +302,7 @@ main(void)
 		cmocka_unit_test(wrong_ones_are_refused),
 		cmocka_unit_test(what_passes_can_be_stored),
 		cmocka_unit_test(keys_are_canonical),
+		cmocka_unit_test(former_texts_are_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,14 +99,27 @@ dies(void)
 	return true;
 }
 
+void
+world_stall(size_t more)
+{
+	if (W.depth > 0 || W.is_calm || !W.has[F_NESTED] || world_is_dead() ||
+	    !world_one_in(more)) {
+		return;
+	}
+	T.faults[F_NESTED]++;
+	world_say("sleeps");
+	W.between(1 + world_below(150));
+	world_say("wakes");
+}
+
 enum gx_rc
 world_before(enum gx_rc refusal, struct gx_err *e)
 {
 	if (world_is_dead() || dies()) {
 		return GX_ABORT;
 	}
-	if (W.depth == 0 && !W.is_alone && world_fault(F_NESTED, 1)) {
-		W.between();
+	if (W.depth == 0 && world_fault(F_NESTED, 1)) {
+		W.between(world_one_in(100) ? 1 + world_below(100) : 1);
 	}
 	if (refusal != GX_OK && world_fault(F_REFUSE, 2)) {
 		world_say("is refused: %s", gx_rc_name(refusal));

@@ -38,6 +38,7 @@ enum w_mistake {
 	M_MARKER_APART,
 	M_TWO_PARTITIONS,
 	M_STOP_FORGOTTEN,
+	M_SETTLE_BLIND,
 	M_NONE
 };
 
@@ -126,7 +127,7 @@ struct w_row {
 };
 struct w_aside {
 	size_t stream, pos;
-	uint64_t seq, id;
+	uint64_t seq, id, epoch;
 	bool is_there;
 };
 struct w_db {
@@ -190,8 +191,7 @@ struct world {
 	size_t n_parts;
 	struct part *cur;
 	int depth;
-	void (*between)(void); /* another part runs between two operations */
-	bool is_alone;	       /* no other part in between, for a while */
+	void (*between)(size_t n); /* n steps of others between two of ours */
 	unsigned tickets;
 };
 extern struct world W;
@@ -212,6 +212,8 @@ void world_fail(const char *fmt, ...) GX_PRINTF(1, 2);
 void world_say(const char *fmt, ...) GX_PRINTF(1, 2);
 /* Before an operation: GX_OK or what the caller hears instead. */
 enum gx_rc world_before(enum gx_rc refusal, struct gx_err *e);
+/* The caller sleeps, one in `more` times, and others run for long. */
+void world_stall(size_t more);
 /* After it took place: rc, or what the caller hears instead. */
 enum gx_rc world_after(enum gx_rc rc, bool may_cut, struct gx_err *e);
 bool world_is_dead(void);		   /* the part that calls */

@@ -264,9 +264,7 @@ count(struct gx_store *s, struct gx_slice stream, uint64_t *n_rows,
 	(void)s;
 	(void)stream;
 	*n_rows = 0;
-	W.is_alone = true; /* it stands among settle() calls */
 	(void)world_before(GX_OK, e);
-	W.is_alone = false;
 	return GX_OK;
 }
 
@@ -328,8 +326,12 @@ aside(struct gx_store *s, const struct gx_aside *rows, size_t n, uint64_t *upto,
 			as->is_there = false;
 		}
 		if (!as->is_there) {
-			*as = (struct w_aside){stream, pos, rows[i].seq,
-					       ++db->last_id, true};
+			*as = (struct w_aside){stream,	      pos,
+					       rows[i].seq,   ++db->last_id,
+					       rows[i].epoch, true};
+		} else if (as->epoch < rows[i].epoch) {
+			as->epoch = rows[i].epoch;
+			as->seq = rows[i].seq;
 		}
 		world_say("sets aside %zu, seq %llu", pos,
 			  (unsigned long long)as->seq);
@@ -338,26 +340,23 @@ aside(struct gx_store *s, const struct gx_aside *rows, size_t n, uint64_t *upto,
 	return rc == GX_OK ? world_after(rc, true, e) : rc;
 }
 
-/*
- * The contract gives the store nothing to fence a zombie with: between the
- * source's word that it is ours and this call nobody may come.  Here we grant
- * that; real stores leave a window of one round trip.
- */
+/* A writer may sleep for long between the source's word that it is its own and
+ * this: others take over meanwhile. */
 static enum gx_rc
 settle(struct gx_store *s, struct gx_slice stream, uint64_t next_seq,
-       struct gx_err *e)
+       uint64_t epoch, struct gx_err *e)
 {
-	enum gx_rc rc;
 	struct w_db *db = &W.db[node_of(s)];
 	size_t k = world_stream(stream);
+	enum gx_rc rc;
 
-	W.is_alone = true;
+	world_stall(8);
 	rc = world_before(GX_AGAIN, e);
-	W.is_alone = false;
 	for (size_t i = 0; rc == GX_OK && i < db->n_asides; i++) {
 		struct w_aside *as = &db->aside[i];
 
 		if (as->stream == k && as->seq >= next_seq &&
+		    (as->epoch <= epoch || W.mistake == M_SETTLE_BLIND) &&
 		    as->id > db->covered[W.stream[k].source]) {
 			world_say("forgets aside %zu", as->pos);
 			as->is_there = false;
