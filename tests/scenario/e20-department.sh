@@ -164,7 +164,7 @@ equal 30
 [ "$(ask gx_hub "SELECT n_months FROM social.insured
 WHERE aac001 = '$k2'")" = 79 ] || fail "the change did not come"
 cli city flow restart social >"$D/o" 2>&1 || fail "flow restart, again"
-put 5 5001
+sql hrss "UPDATE ac01 SET n_months = 80 WHERE aac001 = '$k2'"
 equal 30
 no_gap gx_city
 no_gap gx_hub
