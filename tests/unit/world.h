@@ -222,6 +222,25 @@ bool world_is_dead(void);		   /* the part that calls */
 size_t world_stream(struct gx_slice name); /* W.n_streams if there is none */
 void world_use_clocks(void);
 
+/* world_part.c */
+void world_parts_prepare(void); /* once: the key of the city */
+void world_part_add(enum w_kind kind, enum w_node node, size_t source,
+		    bool is_second);
+void world_part_start(struct part *p);
+void world_part_end(struct part *p);
+void world_part_restart(struct part *p);
+bool world_part_step(struct part *p); /* true: something moved */
+void world_part_between(size_t n);    /* n steps of others */
+
+/* world_fault.c */
+void world_faults_choose(void);
+void world_faults_disturb(void);
+const char *world_fault_name(enum w_fault f);
+
+/* world_mistake.c */
+const char *world_mistake_name(enum w_mistake m);
+void world_mistake_faults(void);
+
 /* world_log.c */
 extern const struct gx_log_ops world_log_ops;
 void world_log_tick(void); /* the network moves */
