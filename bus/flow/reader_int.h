@@ -35,8 +35,12 @@ struct entry {
 	/* Of the marker that is missing; while it waits for a key: the highest
 	 * met under keys not known here. */
 	uint64_t need_epoch;
-	/* A verified owner above that, met while it waits for a key; 0 none. */
-	uint64_t next_epoch, next_writer;
+	/* What the stream would be without those messages, while it waits; and
+	 * the epoch of an owner known to have built on that, 0 none, and its
+	 * key, in case that becomes unknown again. */
+	struct gx_chain probe;
+	uint64_t proven_epoch;
+	char proven_kid[GX_KID + 1];
 	const char *why;     /* static code while stopped or behind */
 	const char *row_why; /* static code in the store's row */
 	char stream[GX_STREAM_MAX + 1];
