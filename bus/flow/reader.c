@@ -158,7 +158,7 @@ resume(struct gx_reader *r, struct place *pl, struct entry *en, int64_t low)
 		if (!r->is_accepted) {
 			return;
 		}
-		gx_reader_end_stop(pl, en); /* tells the store */
+		gx_reader_end_stop(pl, en, true);
 	} else if (!is_gap && !gx_reader_is_wait(en->why) &&
 		   strcmp(en->why, "stream.behind") != 0) {
 		return;

@@ -109,8 +109,8 @@ enum gx_rc gx_reader_take(struct gx_reader *r, struct place *pl,
 			  struct gx_err *e) GX_MUSTCHECK;
 /* Room for one more message of any kind in the open transaction? */
 bool gx_reader_has_room(const struct place *pl);
-/* A move without a message: ends a stop. */
-void gx_reader_end_stop(struct place *pl, struct entry *en);
+/* A move without a message: ends a stop.  is_accept: an operator's word. */
+void gx_reader_end_stop(struct place *pl, struct entry *en, bool is_accept);
 /* Read again for this stream, from this offset on. */
 enum gx_rc gx_reader_rewind(struct gx_reader *r, struct place *pl,
 			    struct entry *en, int64_t from,

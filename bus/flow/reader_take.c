@@ -117,9 +117,9 @@ push_apply(struct place *pl, struct entry *en)
 }
 
 void
-gx_reader_end_stop(struct place *pl, struct entry *en)
+gx_reader_end_stop(struct place *pl, struct entry *en, bool is_accept)
 {
-	(void)push_apply(pl, en);
+	push_apply(pl, en)->is_accept = is_accept;
 }
 
 static bool
@@ -144,7 +144,7 @@ push_stop(struct place *pl, struct entry *en, const char *code,
 	}
 	drop_stops(pl, en);
 	/* Only on the state it was judged on.  Of the guard nothing else may
-	 * be said: a move without a message is the operator's acceptance. */
+	 * be said: its stop is ended by an operator only. */
 	if (strcmp(en->row_why, "guard.mass_delete") != 0 &&
 	    strcmp(code, "guard.mass_delete") != 0 && !has_move(pl, en)) {
 		(void)push_apply(pl, en);
@@ -218,7 +218,7 @@ gx_reader_mark_behind(struct place *pl)
 		if (is_caught_up) {
 			en->is_behind = false;
 			if (en->is_row_stopped) {
-				gx_reader_end_stop(pl, en);
+				gx_reader_end_stop(pl, en, false);
 			}
 		}
 		/* Another reader may have ended the stop: as above. */
