@@ -25,12 +25,15 @@ typedef void (*gx_stream_f)(void *ctx, const struct gx_stream_row *row);
 /*
  * One move of a stream: a batch with its lines, a marker (head NULL), or
  * nothing but the end of a stop (head NULL, before equal to after).  Any move
- * of a stopped stream ends the stop.  Slices lie in the message.
+ * of a stopped stream ends the stop.  A stop by guard.mass_delete is ended by
+ * nothing but an operator's word, is_accept: GX_FENCED for any other move
+ * without a message.  Slices lie in the message.
  */
 struct gx_apply {
 	struct gx_slice stream;
 	struct gx_chain before, after; /* compare-and-set */
 	bool is_new;		    /* no row yet: insert, before is ignored */
+	bool is_accept;		    /* the next e may delete what it likes */
 	const struct gx_head *head; /* the batch with its lines; NULL marker */
 	unsigned char head_hash[GX_HASH];
 };

@@ -186,6 +186,7 @@ struct world {
 	struct gx_store store[W_NODES];
 	size_t flush_one_in; /* how seldom a log that need not flush does */
 	bool is_key_unknown; /* the city's key, at the hub */
+	bool is_forged;	     /* something may name a key of nobody */
 	bool is_unknown[W_NODES][W_ALL_STREAMS]; /* schema not known yet */
 	struct gx_chain acked[W_ALL_STREAMS];	 /* for M_BROKERS_WORD */
 
@@ -258,7 +259,8 @@ int64_t world_kept(const struct w_db *db, int32_t partition);
 
 /* world_source.c */
 struct gx_source *world_source_new(struct w_source *db);
-void world_source_fill(size_t n); /* n more records appear */
+void world_source_fill(size_t n);  /* n more records appear */
+bool world_source_nudge(size_t s); /* one more, of this stream */
 
 /* world_check.c */
 bool world_may_report(const char *code);

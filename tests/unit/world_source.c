@@ -247,3 +247,18 @@ world_source_fill(size_t n)
 		}
 	}
 }
+
+bool
+world_source_nudge(size_t s)
+{
+	struct w_stream *st = &W.stream[s];
+	struct w_source *db = &W.source[st->source];
+
+	if (db->is_lost || db->n == W_RECORDS) {
+		return false;
+	}
+	db->rec[db->n++] = (struct w_rec){s - db->first, REC_GOOD};
+	st->want[st->n_want++] = db->n;
+	T.records++;
+	return true;
+}
