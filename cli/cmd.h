@@ -74,8 +74,8 @@ const char *gx_opt(const struct gx_cli *cli, const char *name);
 /* Take options and arguments.  An exit code, or -1 to go on. */
 int gx_opt_read(struct gx_cli *cli, int argc, char **argv);
 
-/* Settings: flag, then environment, then profile; NULL if none.  name: "url",
- * "ca", "token_file", "peer_url" ... */
+/* Settings: flag, then environment (GXBUS_...), then profile; NULL if none, or
+ * if the flag is empty.  name: "url", "ca", "token_file", "peer_url" ... */
 const char *gx_setting(struct gx_cli *cli, const char *name);
 /* Where it came from: "flag", "environment", "profile", "". */
 const char *gx_setting_origin(struct gx_cli *cli, const char *name);
@@ -86,6 +86,9 @@ int gx_cli_fail(const struct gx_cli *cli, int exit_code, const char *code,
 		const char *what, const char *why);
 int gx_cli_fail_err(const struct gx_cli *cli, int exit_code,
 		    const struct gx_err *e);
+
+/* Both addresses lead to the node of this name: GX_X_USAGE. */
+int gx_cli_fail_same(const struct gx_cli *cli, const char *node);
 
 /* Ask a node.  *out lives in the arena; NULL for an empty answer.  Returns an
  * exit code after saying what is wrong. */

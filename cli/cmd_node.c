@@ -8,7 +8,8 @@
  *
  * Streams are shown with their heads at both ends when a peer is known: the
  * same head hash means the same history.  A peer that does not answer makes
- * the command fail rather than show half of the truth.
+ * the command fail rather than show half of the truth, and so does a peer that
+ * is the same node: its heads are always equal.
  */
 #include "cli/cmd.h"
 
@@ -223,18 +224,40 @@ join_streams(struct gx_cli *cli, const struct gx_json *a,
 	return out;
 }
 
+/* The name of the node that answers; it lives in the arena. */
+static int
+ask_name(struct gx_cli *cli, bool is_peer, const char **out)
+{
+	const struct gx_json *a;
+	int code = gx_net_call(cli, is_peer, "GET", "/api/v1/status", NULL, &a);
+
+	*out = code == GX_X_OK ? gx_json_str(a, "node", "") : "";
+	return code;
+}
+
 static int
 get_streams(struct gx_cli *cli, const struct gx_json **out)
 {
+	const char *here, *there;
 	const struct gx_json *peer;
 	int code = gx_net_call(cli, false, "GET", "/api/v1/streams", NULL, out);
 
-	if (code == GX_X_OK && gx_setting(cli, "peer_url") != NULL) {
+	if (code != GX_X_OK || gx_setting(cli, "peer_url") == NULL) {
+		return code;
+	}
+	code = ask_name(cli, false, &here);
+	if (code == GX_X_OK) {
+		code = ask_name(cli, true, &there);
+	}
+	if (code == GX_X_OK && strcmp(here, there) == 0) {
+		code = gx_cli_fail_same(cli, here);
+	}
+	if (code == GX_X_OK) {
 		code = gx_net_call(cli, true, "GET", "/api/v1/streams", NULL,
 				   &peer);
-		if (code == GX_X_OK) {
-			*out = join_streams(cli, *out, peer);
-		}
+	}
+	if (code == GX_X_OK) {
+		*out = join_streams(cli, *out, peer);
 	}
 	return code;
 }

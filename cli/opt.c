@@ -209,20 +209,22 @@ gx_opt_read(struct gx_cli *cli, int argc, char **argv)
 /* ---- settings ---- */
 
 static const struct {
-	const char *name, *option, *env, *help;
+	const char *name, *option, *env, *other_env, *help;
 } settings[] = {
-	{"url", "url", "GXBUS_URL", "HTTPS address of the node to ask."},
-	{"ca", "ca", "GX_CA",
-	 "CA certificates (PEM) its address is checked with."},
-	{"token_file", "token-file", "GXBUS_TOKEN_FILE",
+	{"url", "url", "GXBUS_URL", NULL, "HTTPS address of the node to ask."},
+	{"ca", "ca", "GXBUS_CA", "GX_CA",
+	 "CA certificates (PEM) its address is checked with. GX_CA may name "
+	 "them too."},
+	{"token_file", "token-file", "GXBUS_TOKEN_FILE", NULL,
 	 "File of the bearer token, mode 0600. GX_TOKEN may name it too, or "
 	 "hold the token itself."},
-	{"peer_url", "peer", "GXBUS_CITY_URL",
+	{"peer_url", "peer", "GXBUS_PEER_URL", NULL,
 	 "HTTPS address of the node that is compared with."},
-	{"peer_token_file", "peer-token-file", "GXBUS_PEER_TOKEN_FILE",
+	{"peer_token_file", "peer-token-file", "GXBUS_PEER_TOKEN_FILE", NULL,
 	 "File of that node's token; else the same token is used."},
-	{"cert", NULL, "GXBUS_CERT", "Client certificate (PEM), if any."},
-	{"cert_key", NULL, "GXBUS_CERT_KEY", "Its private key, mode 0600."},
+	{"cert", NULL, "GXBUS_CERT", NULL, "Client certificate (PEM), if any."},
+	{"cert_key", NULL, "GXBUS_CERT_KEY", NULL,
+	 "Its private key, mode 0600."},
 };
 #define N_SETTINGS (sizeof settings / sizeof settings[0])
 
@@ -308,6 +310,18 @@ from_profile(struct gx_cli *cli, const char *name)
 	return v[0] ? v : NULL;
 }
 
+/* NULL if neither variable is set to something. */
+static const char *
+from_environment(size_t i)
+{
+	const char *v = getenv(settings[i].env);
+
+	if ((v == NULL || v[0] == '\0') && settings[i].other_env != NULL) {
+		v = getenv(settings[i].other_env);
+	}
+	return v != NULL && v[0] != '\0' ? v : NULL;
+}
+
 static const char *
 look_up(struct gx_cli *cli, const char *name, const char **origin)
 {
@@ -321,16 +335,17 @@ look_up(struct gx_cli *cli, const char *name, const char **origin)
 		v = settings[i].option ? gx_opt(cli, settings[i].option) : NULL;
 		if (v == NULL) {
 			*origin = "environment";
-			v = getenv(settings[i].env);
+			v = from_environment(i);
 		}
-		if (v == NULL || v[0] == '\0') {
+		if (v == NULL) {
 			*origin = "profile";
 			v = from_profile(cli, name);
 		}
 		if (v == NULL) {
 			*origin = "";
 		}
-		return v;
+		/* an empty flag says that there shall be none */
+		return v != NULL && v[0] != '\0' ? v : NULL;
 	}
 	GX_ASSERT(false);
 	return NULL;
@@ -399,6 +414,16 @@ gx_cli_fail(const struct gx_cli *cli, int exit_code, const char *code,
 		fprintf(stderr, "next: %s\n", def->remedy);
 	}
 	return exit_code;
+}
+
+int
+gx_cli_fail_same(const struct gx_cli *cli, const char *node)
+{
+	char text[96];
+
+	snprintf(text, sizeof text, "node %.40s would be compared with itself",
+		 node);
+	return gx_cli_fail(cli, GX_X_USAGE, "cli.same_node", text, NULL);
 }
 
 int

@@ -320,6 +320,7 @@ write_env() {
 		cat >"$OUT/env.new" <<ENV
 export GXBUS_URL='https://127.0.0.1:$(P nginx-hub)'
 export GXBUS_CITY_URL='https://127.0.0.1:$(P nginx-city)'
+export GXBUS_PEER_URL='https://127.0.0.1:$(P nginx-city)'
 export GX_CA='$OUT/ca.pem'
 export GX_TOKEN='$(cat "$D/secret/operator")'
 export GX_KAFKA_CITY='127.0.0.1:$(P kafka-city)'

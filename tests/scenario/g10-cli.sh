@@ -236,6 +236,30 @@ INSERT INTO social.insured SELECT * FROM kept; DROP TABLE kept"
 sql gx_city "INSERT INTO social.insured SELECT * FROM kept; DROP TABLE kept"
 run 0 reconcile run social.insured
 
+step "a node is never compared with itself"
+for words in "reconcile run social.insured" "stream list" "stream show $S"; do
+	# shellcheck disable=SC2086
+	run 2 $words --peer "$GXBUS_URL"
+	says '^error GX7010: node 450000 would be compared with itself'
+	# Under another name it is the same node.
+	# shellcheck disable=SC2086
+	run 2 $words --peer "${GXBUS_URL/127.0.0.1/localhost}"
+	says '^error GX7010: '
+done
+run 0 stream show "$S" --peer ''
+grep -q '^ends' "$D/o" && fail "an empty --peer is a peer"
+
+step "settings of the environment: GXBUS_ for all, GX_CA as well"
+run 0 config show --origin
+shows "^ca +$GX_CA  \\(environment\\)"
+shows "^peer_url +$GXBUS_PEER_URL  \\(environment\\)"
+(
+	GXBUS_CA=$GX_CA GX_CA=/nowhere run 0 status
+	unset GXBUS_PEER_URL
+	run 2 reconcile run social.insured
+	says '^error GX7006: ' && says 'GXBUS_PEER_URL'
+) || exit 1
+
 step "batches, decoded"
 run 0 topic tail gx.batch.450100 -n 1
 shows "^batch .* $S epoch=[0-9]+ first=[0-9]+ n=[0-9]+ at="
