@@ -372,6 +372,7 @@ gx_cmd_doctor(struct gx_cli *cli)
 	static const struct gx_column columns[] = {
 		{"verdict", "VERDICT", false},
 		{"check", "CHECK", false},
+		{"finding", "FINDING", false},
 		{"next", "NEXT", false},
 		{NULL, NULL, false}};
 	const struct gx_json *a, *items;
@@ -384,7 +385,7 @@ gx_cmd_doctor(struct gx_cli *cli)
 	items = gx_json_get(a, "items");
 	for (const struct gx_json *v = items ? items->child : NULL; v;
 	     v = v->next) {
-		if (strcmp(gx_json_str(v, "verdict", ""), "ok") != 0) {
+		if (strcmp(gx_json_str(v, "verdict", ""), "trouble") == 0) {
 			return GX_X_DIFFERS;
 		}
 	}

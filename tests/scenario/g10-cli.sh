@@ -260,6 +260,14 @@ shows "^peer_url +$GXBUS_PEER_URL  \\(environment\\)"
 	says '^error GX7006: ' && says 'GXBUS_PEER_URL'
 ) || exit 1
 
+step "the doctor: trouble at the source, a note above it"
+run 0 doctor
+shows '^note +held keys +[0-9]+ keys held; source node 450100 '
+shows '^ok +quarantine +no record waits in it'
+GXBUS_URL=$URL_OF_CITY run 10 doctor
+shows '^trouble +quarantine +[0-9]+ records wait in it, of /450100/hrss/'
+shows '^trouble +held keys '
+
 step "batches, decoded"
 run 0 topic tail gx.batch.450100 -n 1
 shows "^batch .* $S epoch=[0-9]+ first=[0-9]+ n=[0-9]+ at="
