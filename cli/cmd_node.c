@@ -285,12 +285,34 @@ gx_cmd_stream_list(struct gx_cli *cli)
 	return code;
 }
 
+/* /NODE/ORG/ADAPTER/RESOURCE/N */
+static bool
+is_stream(const char *s)
+{
+	int n_parts = 0;
+
+	while (s[0] == '/' && s[1] != '/' && s[1] != '\0') {
+		s += 1 + strcspn(s + 1, "/");
+		n_parts++;
+	}
+	return n_parts == 5 && s[0] == '\0';
+}
+
 int
 gx_cmd_stream_show(struct gx_cli *cli)
 {
 	const struct gx_json *a, *s;
-	int code = get_streams(cli, &a);
+	int code;
 
+	if (!is_stream(cli->args[0])) {
+		return gx_cli_fail(
+			cli, GX_X_USAGE, "cli.usage",
+			"a stream is named /NODE/ORG/ADAPTER/RESOURCE/N",
+			"for example: gxbus stream show "
+			"/450100/hrss/social/social.insured/0; gxbus stream "
+			"list shows all");
+	}
+	code = get_streams(cli, &a);
 	if (code != GX_X_OK) {
 		return code;
 	}
@@ -342,6 +364,15 @@ gx_cmd_quarantine_list(struct gx_cli *cli)
 int
 gx_cmd_quarantine_show(struct gx_cli *cli)
 {
+	const char *id = cli->args[0];
+
+	if (id[0] == '\0' || strlen(id) > 18 ||
+	    id[strspn(id, "0123456789")] != '\0') {
+		return gx_cli_fail(cli, GX_X_USAGE, "cli.usage",
+				   "a record set aside is named by its number",
+				   "for example: gxbus quarantine show 17; "
+				   "gxbus quarantine list shows all");
+	}
 	return show(cli, "quarantine");
 }
 
@@ -461,6 +492,13 @@ gx_cmd_token_create(struct gx_cli *cli)
 				   "a token has a role: operator or auditor");
 	}
 	if (gx_opt(cli, "dry-run") != NULL) {
+		/* As the node would say. */
+		if (strcmp(role, "operator") != 0 &&
+		    strcmp(role, "auditor") != 0) {
+			return gx_cli_fail(cli, GX_X_INVALID, "api.bad_request",
+					   "role: write operator or auditor",
+					   NULL);
+		}
 		fprintf(stderr, "+ token %s, role %s\n", cli->args[0], role);
 		return GX_X_OK;
 	}

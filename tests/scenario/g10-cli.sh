@@ -56,6 +56,7 @@ token create
 token revoke
 init
 config explain
+resource check
 schema check
 record check-id
 evidence root
@@ -93,7 +94,7 @@ while read -r cmd; do
 	run 0 $cmd --help
 	cmp -s "$D/o" "$D/help" || fail "$cmd --help is another help"
 done <"$D/have"
-for noun in flow stream quarantine token config evidence crypto; do
+for noun in flow stream quarantine token config evidence crypto resource; do
 	run 0 help $noun
 	shows "^  $noun "
 	run 0 $noun --help
@@ -195,6 +196,8 @@ shows "^peer_head +$head\$"
 step "tokens"
 run 2 token create li
 run 0 token create li --role auditor --dry-run
+run 5 token create li --role king --dry-run
+says '^error GX6015: role: write operator or auditor'
 run 3 token revoke li --yes
 run 0 token create li --role auditor
 token=$(cat "$D/o")
@@ -281,6 +284,27 @@ run 2 flow paus sink
 says 'nearest command is: gxbus flow pause$'
 run 2 qqqqqqqq
 run 3 flow show nothing
+run 2 quarantine show abc
+says 'gxbus quarantine show 17'
+run 2 stream show social.insured
+says '/NODE/ORG/ADAPTER/RESOURCE/N' && says 'gxbus stream show /450100/'
+run 2 stream show "$S/1"
+
+step "common options may stand before the command, others not"
+run 0 -o json flow list
+shows '^\{"v":1,'
+run 0 --output=json --color never flow list --url "$GXBUS_URL"
+shows '^\{"v":1,'
+run 2 --dry-run flow pause sink
+says '^error GX7001: .*in front of its options' && says 'come after the command'
+run 2 -o json
+run 2 -o json flwo list
+
+step "a CA that is not there, and none"
+GX_CA=/nowhere run 2 status
+says '^error GX7011: the file of the CA cannot be read: /nowhere'
+GX_CA='' run 1 status
+says '^error GX7012: ' && says '^next: Give --ca FILE or set GX_CA'
 
 step "completion, in a real bash"
 run 0 completion bash
@@ -343,6 +367,30 @@ step "offline, nothing is asked of a node"
 	run 0 config explain guard_percent
 	shows 'Mass-change guard'
 	run 3 config explain nothing_of_that
+	run 0 schema check --help
+	shows '--schema FILE' && shows '--all ' && shows '--syntax '
+	run 0 token create --help
+	shows '--role ROLE +operator or auditor$'
+	run 0 init --help
+	shows '--role ROLE +hub, city or national$'
+	echo '{"minLenght": 1}' >"$D/bad.json"
+	run 5 schema check --schema "$D/bad.json"
+	says '^error GX2001: minLenght at the root' && says '^next: '
+	[ ! -s "$D/o" ] || fail "a refused schema wrote to stdout"
+	run 2 schema check --schema "$D/bad.json" --syntax
+	says '^error GX7001: '
+	run 2 record check-id nothing 1
+	says '^error GX7001: ' && says 'org-code'
+	I=schemas/resources/social/insured.json
+	run 0 resource check $I
+	shows '^resource +social\.insured$'
+	shows "^sm3 +$("$GXBUS" crypto sm3 $I)$"
+	sed '/"key": \[/,/\]/s/aac001/aac999/' $I >"$D/bad.json"
+	cmp -s $I "$D/bad.json" && fail "the sed changed nothing"
+	run 5 resource check "$D/bad.json"
+	says '^error GX2002: /x-gx-resource/key' && says '^next: '
+	[ ! -s "$D/o" ] || fail "a refused resource wrote to stdout"
+	run 3 resource check "$D/none.json"
 	printf abc | "$GXBUS" crypto sm3 | grep -qi 66c7f0f462eeedd9d1f2d46bdc10e4e2 ||
 		fail "SM3 of abc"
 	"$GXBUS" record check-id region 450100 >/dev/null || fail "check-id"
