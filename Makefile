@@ -23,7 +23,7 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(OUT)/%.o)
 TESTS    := $(patsubst tests/unit/%.c,$(OUT)/tests/%,$(filter tests/unit/t_%.c tests/unit/sim_%.c,$(TEST_SRC)))
 
-.PHONY: all clean down demo test tests unit sim lint bench chaos fuzz fuzzers asan tsan deps cover format docs print-flags
+.PHONY: all install clean down demo test tests unit sim lint bench chaos fuzz fuzzers asan tsan deps cover format docs print-flags
 all: build/gxbus build/gxbusd
 
 build/gxbus: $(OUT)/gxbus
@@ -146,6 +146,24 @@ fuzz:
 			-verbosity=0 -print_final_stats=1 \
 			-artifact_prefix=build/fuzz/$$n- build/fuzz/found/$$n \
 			$$s || exit 1; done
+
+# Programs, declarations, tables, samples and the unit; nothing is started and
+# no configuration is touched.  "gxbus init" makes a node's own files after it.
+PREFIX ?= /usr
+SHARE := $(DESTDIR)$(PREFIX)/share
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system \
+		$(SHARE)/gxbus/adapters $(SHARE)/gxbus/nginx $(SHARE)/doc/gxbus \
+		$(SHARE)/bash-completion/completions
+	install -m 755 build/gxbus build/gxbusd $(DESTDIR)$(PREFIX)/bin
+	cp -r --no-preserve=mode schemas/resources schemas/sql $(SHARE)/gxbus
+	install -m 644 conf/gxbusd.conf $(SHARE)/gxbus
+	install -m 644 conf/adapters/*.json $(SHARE)/gxbus/adapters
+	install -m 644 conf/nginx/*.conf $(SHARE)/gxbus/nginx
+	install -m 644 README.md LICENSE docs/*.md $(SHARE)/doc/gxbus
+	build/gxbus completion bash >$(SHARE)/bash-completion/completions/gxbus
+	sed 's|/usr/|$(PREFIX)/|' conf/systemd/gxbusd@.service \
+		>$(DESTDIR)$(PREFIX)/lib/systemd/system/gxbusd@.service
 
 clean:
 	@conf/local/ctl clean

@@ -39,7 +39,7 @@ struct gx_cli {
 	enum gx_output output;
 	const char *args[GX_CLI_ARGS]; /* after words and options */
 	int n_args;
-	const char *opts[40];	 /* by row of the option table; "" = flag set */
+	const char *opts[48];	 /* by row of the option table; "" = flag set */
 	struct gx_conf *profile; /* of the file, NULL: none was read */
 	const char *profile_name;
 	char *token, *peer_token; /* read when first wanted */
@@ -51,8 +51,9 @@ typedef int (*gx_command_f)(struct gx_cli *cli);
 struct gx_command {
 	const char *words; /* "flow list" */
 	gx_command_f run;
-	int (*raw)(int argc, char **argv); /* reads its own arguments */
-	const char *args;		   /* "FLOW", "" none, "[X]" */
+	/* needs no node, takes no common options (cli/raw.h) */
+	int (*raw)(int argc, char **argv);
+	const char *args; /* "FLOW", "" none, "[X]" */
 	int min_args, max_args;
 	const char *line;     /* what it does */
 	const char *options;  /* own options by name, "peer,accept" */
@@ -65,17 +66,22 @@ struct gx_option {
 	const char *name;
 	char letter;	  /* 0: none */
 	const char *meta; /* NULL: a flag */
-	bool is_common;	  /* taken by every command */
+	bool is_common;	  /* taken by every command that asks or shows */
+	const char *of;	  /* the one command whose row this is, NULL: any */
 	const char *help;
 };
 const struct gx_option *gx_option_at(size_t i);
+/* Is it the command's own, in this row? */
+bool gx_option_is_of(const struct gx_command *cmd, const struct gx_option *o);
+/* How many words at the beginning of argv are common options and values. */
+int gx_opt_count_common(int argc, char **argv);
 /* Value of an option, "" of a flag that was given, NULL if it was not. */
 const char *gx_opt(const struct gx_cli *cli, const char *name);
 /* Take options and arguments.  An exit code, or -1 to go on. */
 int gx_opt_read(struct gx_cli *cli, int argc, char **argv);
 
-/* Settings: flag, then environment, then profile; NULL if none.  name: "url",
- * "ca", "token_file", "peer_url" ... */
+/* Settings: flag, then environment (GXBUS_...), then profile; NULL if none, or
+ * if the flag is empty.  name: "url", "ca", "token_file", "peer_url" ... */
 const char *gx_setting(struct gx_cli *cli, const char *name);
 /* Where it came from: "flag", "environment", "profile", "". */
 const char *gx_setting_origin(struct gx_cli *cli, const char *name);
@@ -86,6 +92,9 @@ int gx_cli_fail(const struct gx_cli *cli, int exit_code, const char *code,
 		const char *what, const char *why);
 int gx_cli_fail_err(const struct gx_cli *cli, int exit_code,
 		    const struct gx_err *e);
+
+/* Both addresses lead to the node of this name: GX_X_USAGE. */
+int gx_cli_fail_same(const struct gx_cli *cli, const char *node);
 
 /* Ask a node.  *out lives in the arena; NULL for an empty answer.  Returns an
  * exit code after saying what is wrong. */
@@ -123,6 +132,7 @@ int gx_cmd_token_create(struct gx_cli *cli);
 int gx_cmd_token_list(struct gx_cli *cli);
 int gx_cmd_token_revoke(struct gx_cli *cli);
 int gx_cmd_doctor(struct gx_cli *cli);
+int gx_cmd_resource_check(struct gx_cli *cli);
 int gx_cmd_version(struct gx_cli *cli);
 int gx_cmd_explain(struct gx_cli *cli);
 int gx_cmd_completion(struct gx_cli *cli);

@@ -64,7 +64,7 @@ take_sm3(void *ctx, const char *p, size_t n)
 int
 gx_cmd_crypto_sm3(int argc, char **argv)
 {
-	struct gx_raw_opt opts[] = {{NULL, NULL, false}};
+	struct gx_raw_opt opts[] = {{NULL, NULL, false, false}};
 	unsigned char hash[GX_SM3];
 	const char *file;
 	struct gx_sm3 *h;
@@ -104,7 +104,8 @@ wipe_argument(int argc, char **argv, const char *value)
 int
 gx_cmd_crypto_hmac_sm3(int argc, char **argv)
 {
-	struct gx_raw_opt opts[] = {{"key", NULL, false}, {NULL, NULL, false}};
+	struct gx_raw_opt opts[] = {{"key", NULL, false, false},
+				    {NULL, NULL, false, false}};
 	unsigned char hash[GX_SM3];
 	const char *file;
 	struct gx_sm_hmac *m;
@@ -177,10 +178,10 @@ verify(struct gx_slice pub, struct gx_slice id, struct gx_slice sig,
 int
 gx_cmd_crypto_sm2_verify(int argc, char **argv)
 {
-	struct gx_raw_opt opts[] = {{"pub", NULL, false},
-				    {"id", NULL, false},
-				    {"sig", NULL, false},
-				    {NULL, NULL, false}};
+	struct gx_raw_opt opts[] = {{"pub", NULL, false, false},
+				    {"id", NULL, false, false},
+				    {"sig", NULL, false, false},
+				    {NULL, NULL, false, false}};
 	struct gx_buf pub = {0}, sig = {0};
 	const char *file;
 	int code = gx_raw_read(argc, argv, opts, &file);

@@ -36,7 +36,8 @@
 static const struct gx_merkle_hash *
 read_args(int argc, char **argv, const char **file)
 {
-	struct gx_raw_opt opts[] = {{"hash", NULL, false}, {NULL, NULL, false}};
+	struct gx_raw_opt opts[] = {{"hash", NULL, false, false},
+				    {NULL, NULL, false, false}};
 	const struct gx_merkle_hash *hash;
 
 	if (gx_raw_read(argc, argv, opts, file) != GX_X_OK) {

@@ -28,15 +28,9 @@ print_options(const struct gx_command *cmd, bool is_common)
 	const struct gx_option *o;
 
 	for (size_t i = 0; (o = gx_option_at(i)) != NULL; i++) {
-		const char *p = strstr(cmd->options, o->name);
-		size_t n = strlen(o->name);
 		char word[48];
 
-		while (p != NULL && ((p > cmd->options && p[-1] != ',') ||
-				     (p[n] != ',' && p[n] != '\0'))) {
-			p = strstr(p + 1, o->name);
-		}
-		if (o->is_common != is_common || (!is_common && p == NULL)) {
+		if (is_common ? !o->is_common : !gx_option_is_of(cmd, o)) {
 			continue;
 		}
 		snprintf(word, sizeof word, "--%s%s%s", o->name,
@@ -62,9 +56,9 @@ gx_help_command(const struct gx_command *cmd)
 		p += n + (p[n] == '\n');
 	}
 	printf("\ngxbus %s%s%s%s\n", cmd->words, cmd->args[0] ? " " : "",
-	       cmd->args, cmd->raw ? "" : " [OPTIONS]");
+	       cmd->args, cmd->raw && !cmd->options[0] ? "" : " [OPTIONS]");
+	print_options(cmd, false);
 	if (cmd->raw == NULL) {
-		print_options(cmd, false);
 		puts("\nOptions of every command:");
 		print_options(cmd, true);
 	}
@@ -96,7 +90,7 @@ gx_help_all(bool with_options)
 			continue;
 		}
 		print_command(cmd);
-		if (with_options && cmd->raw == NULL) {
+		if (with_options) {
 			print_options(cmd, false);
 		}
 	}
@@ -321,7 +315,8 @@ complete_options(const struct gx_command *cmd, const char *typed)
 		char word[48];
 
 		snprintf(word, sizeof word, "--%s", o->name);
-		if ((o->is_common || strstr(cmd->options, o->name)) &&
+		if (((o->is_common && cmd->raw == NULL) ||
+		     gx_option_is_of(cmd, o)) &&
 		    begins(gx_slice_str(word), typed)) {
 			puts(word);
 		}

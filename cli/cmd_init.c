@@ -2,7 +2,8 @@
  * init: what a node needs before its daemon can start for the first time.
  *
  * Makes, in one folder: an SM2 key (0600) and its public half, a trust folder
- * that holds the latter, and a short configuration to be completed.  Nothing
+ * that holds the latter, and a short configuration that "gxbusd --check-config"
+ * takes as it is; addresses are to be completed.  Nothing
  * that exists is overwritten: a key that is made anew would silently end
  * every stream of the node.  If we die half-way, what is there is good, and
  * the next call names it.
@@ -14,7 +15,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -70,6 +73,61 @@ make_key(const struct gx_cli *cli, const char *dir, const char *code)
 	return write_new(cli, trusted, pem, n, 0644);
 }
 
+/* Where declarations and tables lie: installed beside this program, or in the
+ * tree it was built in; false if neither. */
+static bool
+find_share(char out[PATH_MAX])
+{
+	static const char *const places[] = {"../share/gxbus", "../../schemas"};
+	char exe[PATH_MAX], path[PATH_MAX + 32], probe[PATH_MAX + 16];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+
+	for (size_t i = 0; n > 0 && i < 2; i++) {
+		exe[n] = '\0';
+		*strrchr(exe, '/') = '\0';
+		snprintf(path, sizeof path, "%s/%s", exe, places[i]);
+		exe[strlen(exe)] = '/';
+		if (realpath(path, out) == NULL) {
+			continue;
+		}
+		snprintf(probe, sizeof probe, "%s/resources", out);
+		if (access(probe, R_OK) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+put_node(struct gx_buf *b, const char *code, const char *parent)
+{
+	char share[PATH_MAX];
+
+	(void)gx_buf_printf(
+		b,
+		"# Configuration of node %s.  \"gxbusd --print-sample\" shows "
+		"every key.\n\n[node]\nid = %s\nregion = %.6s\n"
+		"key = node.key\ntrust = trust\n",
+		code, code, code);
+	if (find_share(share)) {
+		(void)gx_buf_printf(
+			b, "resources = %s/resources\nmigrations = %s/sql\n",
+			share, share);
+	} else {
+		(void)gx_buf_puts(b, "resources = /usr/share/gxbus/resources\n"
+				     "migrations = /usr/share/gxbus/sql\n");
+	}
+	(void)gx_buf_printf(
+		b,
+		"dir = /var/lib/gxbus\nsocket = /run/gxbus/%s.sock\n"
+		"database = host=localhost dbname=gxbus_%s user=gxbus\n"
+		"# database_passfile = pgpass\nflows = sink%s\n\n"
+		"[kafka]\nbootstrap = localhost:9092\n\n"
+		"# Takes what stands in this node's log into its base tables.\n"
+		"[flow sink]\nkind = sink\n",
+		code, code, parent ? ", up" : "");
+}
+
 static int
 make_conf(const struct gx_cli *cli, const char *dir, const char *code,
 	  const char *parent)
@@ -78,24 +136,23 @@ make_conf(const struct gx_cli *cli, const char *dir, const char *code,
 	char path[1100];
 	int rc;
 
-	gx_buf_init(&b, 16384);
-	(void)gx_buf_printf(
-		&b,
-		"# Configuration of node %s.  \"gxbusd --print-sample\" shows "
-		"every key.\n\n[node]\nid = %s\nregion = %.6s\n"
-		"key = node.key\ntrust = trust\nsocket = /run/gxbus/%s.sock\n"
-		"database = host=localhost dbname=gxbus_%s user=gxbus\n"
-		"# database_passfile = pgpass\nflows = sink%s\n\n"
-		"[kafka]\nbootstrap = localhost:9092\n\n"
-		"[flow sink]\nkind = sink\n",
-		code, code, code, code, code, parent ? ", up" : "");
+	gx_buf_init(&b, 32768);
+	put_node(&b, code, parent);
 	if (parent != NULL) {
 		(void)gx_buf_printf(&b,
-				    "\n[flow up]\nkind = link-up\n\n"
+				    "\n# Copies this node's log to the node "
+				    "above.\n"
+				    "[flow up]\nkind = link-up\n\n"
 				    "[parent]\nid = %s\n"
 				    "kafka = parent.example:9092\n",
 				    parent);
 	}
+	(void)gx_buf_puts(
+		&b, "\n# A department's table: write its file as "
+		    "docs/adapter.md says, take the\n# marks away and add the "
+		    "name behind \"flow\" to flows above.\n"
+		    "#[flow social]\n#kind = source\n"
+		    "#adapter = social.json\n");
 	snprintf(path, sizeof path, "%s/gxbusd.conf", dir);
 	rc = write_new(cli, path, b.p, b.n, 0640);
 	gx_buf_free(&b);
@@ -148,7 +205,8 @@ gx_cmd_init(struct gx_cli *cli)
 			"made node.key, trust/%s.pem and gxbusd.conf in %s\n"
 			"next: complete gxbusd.conf, give trust/%s.pem to the "
 			"neighbours, then\n"
-			"gxbusd -c %s/gxbusd.conf --check-config\n",
+			"gxbusd -c %s/gxbusd.conf --check-config, as the user "
+			"who owns node.key\n",
 			code, dir, code, dir);
 	}
 	return rc;

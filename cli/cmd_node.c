@@ -8,7 +8,8 @@
  *
  * Streams are shown with their heads at both ends when a peer is known: the
  * same head hash means the same history.  A peer that does not answer makes
- * the command fail rather than show half of the truth.
+ * the command fail rather than show half of the truth, and so does a peer that
+ * is the same node: its heads are always equal.
  */
 #include "cli/cmd.h"
 
@@ -223,18 +224,40 @@ join_streams(struct gx_cli *cli, const struct gx_json *a,
 	return out;
 }
 
+/* The name of the node that answers; it lives in the arena. */
+static int
+ask_name(struct gx_cli *cli, bool is_peer, const char **out)
+{
+	const struct gx_json *a;
+	int code = gx_net_call(cli, is_peer, "GET", "/api/v1/status", NULL, &a);
+
+	*out = code == GX_X_OK ? gx_json_str(a, "node", "") : "";
+	return code;
+}
+
 static int
 get_streams(struct gx_cli *cli, const struct gx_json **out)
 {
+	const char *here, *there;
 	const struct gx_json *peer;
 	int code = gx_net_call(cli, false, "GET", "/api/v1/streams", NULL, out);
 
-	if (code == GX_X_OK && gx_setting(cli, "peer_url") != NULL) {
+	if (code != GX_X_OK || gx_setting(cli, "peer_url") == NULL) {
+		return code;
+	}
+	code = ask_name(cli, false, &here);
+	if (code == GX_X_OK) {
+		code = ask_name(cli, true, &there);
+	}
+	if (code == GX_X_OK && strcmp(here, there) == 0) {
+		code = gx_cli_fail_same(cli, here);
+	}
+	if (code == GX_X_OK) {
 		code = gx_net_call(cli, true, "GET", "/api/v1/streams", NULL,
 				   &peer);
-		if (code == GX_X_OK) {
-			*out = join_streams(cli, *out, peer);
-		}
+	}
+	if (code == GX_X_OK) {
+		*out = join_streams(cli, *out, peer);
 	}
 	return code;
 }
@@ -262,12 +285,34 @@ gx_cmd_stream_list(struct gx_cli *cli)
 	return code;
 }
 
+/* /NODE/ORG/ADAPTER/RESOURCE/N */
+static bool
+is_stream(const char *s)
+{
+	int n_parts = 0;
+
+	while (s[0] == '/' && s[1] != '/' && s[1] != '\0') {
+		s += 1 + strcspn(s + 1, "/");
+		n_parts++;
+	}
+	return n_parts == 5 && s[0] == '\0';
+}
+
 int
 gx_cmd_stream_show(struct gx_cli *cli)
 {
 	const struct gx_json *a, *s;
-	int code = get_streams(cli, &a);
+	int code;
 
+	if (!is_stream(cli->args[0])) {
+		return gx_cli_fail(
+			cli, GX_X_USAGE, "cli.usage",
+			"a stream is named /NODE/ORG/ADAPTER/RESOURCE/N",
+			"for example: gxbus stream show "
+			"/450100/hrss/social/social.insured/0; gxbus stream "
+			"list shows all");
+	}
+	code = get_streams(cli, &a);
 	if (code != GX_X_OK) {
 		return code;
 	}
@@ -319,6 +364,15 @@ gx_cmd_quarantine_list(struct gx_cli *cli)
 int
 gx_cmd_quarantine_show(struct gx_cli *cli)
 {
+	const char *id = cli->args[0];
+
+	if (id[0] == '\0' || strlen(id) > 18 ||
+	    id[strspn(id, "0123456789")] != '\0') {
+		return gx_cli_fail(cli, GX_X_USAGE, "cli.usage",
+				   "a record set aside is named by its number",
+				   "for example: gxbus quarantine show 17; "
+				   "gxbus quarantine list shows all");
+	}
 	return show(cli, "quarantine");
 }
 
@@ -349,6 +403,7 @@ gx_cmd_doctor(struct gx_cli *cli)
 	static const struct gx_column columns[] = {
 		{"verdict", "VERDICT", false},
 		{"check", "CHECK", false},
+		{"finding", "FINDING", false},
 		{"next", "NEXT", false},
 		{NULL, NULL, false}};
 	const struct gx_json *a, *items;
@@ -361,7 +416,7 @@ gx_cmd_doctor(struct gx_cli *cli)
 	items = gx_json_get(a, "items");
 	for (const struct gx_json *v = items ? items->child : NULL; v;
 	     v = v->next) {
-		if (strcmp(gx_json_str(v, "verdict", ""), "ok") != 0) {
+		if (strcmp(gx_json_str(v, "verdict", ""), "trouble") == 0) {
 			return GX_X_DIFFERS;
 		}
 	}
@@ -437,6 +492,13 @@ gx_cmd_token_create(struct gx_cli *cli)
 				   "a token has a role: operator or auditor");
 	}
 	if (gx_opt(cli, "dry-run") != NULL) {
+		/* As the node would say. */
+		if (strcmp(role, "operator") != 0 &&
+		    strcmp(role, "auditor") != 0) {
+			return gx_cli_fail(cli, GX_X_INVALID, "api.bad_request",
+					   "role: write operator or auditor",
+					   NULL);
+		}
 		fprintf(stderr, "+ token %s, role %s\n", cli->args[0], role);
 		return GX_X_OK;
 	}

@@ -11,6 +11,8 @@
  * Which node's records that are follows from who is above; --node says it
  * otherwise.
  *
+ * A node is never compared with itself: that would be equal whatever it lost.
+ *
  * Exit 0 equal, 10 different with the keys, others as everywhere.  Keys go to
  * stdout because they are the answer; they stand in no log.
  */
@@ -70,6 +72,9 @@ choose_node(struct sides *s)
 	s->node = gx_opt(s->cli, "node");
 	here = gx_json_str(a, "node", "");
 	there = gx_json_str(b, "node", "");
+	if (strcmp(here, there) == 0) {
+		return gx_cli_fail_same(s->cli, here);
+	}
 	if (s->node == NULL &&
 	    strcmp(gx_json_str(b, "parent", ""), here) == 0) {
 		s->node = there;

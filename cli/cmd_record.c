@@ -7,23 +7,17 @@
  * are taken as they are; "--" ends the options, so that a value may begin with
  * a dash.  Exit 0 if all are good, 10 if one is not, 2 for bad usage.
  */
-#include "cli/cmd.h"
 #include "cli/offline.h"
+#include "cli/raw.h"
 #include "record/ids.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static int
-usage(const char *why)
+usage(const char *what, const char *why)
 {
-	fprintf(stderr,
-		"gxbus record check-id: %s\n"
-		"usage: gxbus record check-id KIND [--] VALUE...\n"
-		"KIND: resident-id uscc org-code licence-id region "
-		"resource-code\n",
-		why);
-	return GX_X_USAGE;
+	return gx_raw_fail(GX_X_USAGE, "cli.usage", what, why);
 }
 
 int
@@ -33,16 +27,19 @@ gx_cmd_record_check_id(int argc, char **argv)
 	int i = 2, today = gx_id_today(), rc = GX_X_OK;
 
 	if (argc < 2 || !gx_id_kind_parse(argv[1], &kind)) {
-		return usage("the first word is no kind of identifier");
+		return usage("the first word is no kind of identifier",
+			     "a kind is resident-id, uscc, org-code, "
+			     "licence-id, region or resource-code");
 	}
 	if (i < argc && strcmp(argv[i], "--") == 0) {
 		i++;
 	} else if (i < argc && argv[i][0] == '-' && argv[i][1] != '\0') {
-		return usage("unknown option; -- stands before values that "
-			     "begin with a dash");
+		return usage("this command has no options",
+			     "-- stands before values that begin with a dash");
 	}
 	if (i == argc) {
-		return usage("no value");
+		return usage("no value is given",
+			     "the values stand behind KIND");
 	}
 	for (; i < argc; i++) {
 		const char *why =

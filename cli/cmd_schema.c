@@ -8,12 +8,13 @@
  * a line is written as in a JSON string, and a value is never printed; a
  * pointer holds names of members, since it would say nothing without.
  *
- * A schema that is refused leaves stdout empty.  Input is read line by line
+ * A schema that is refused leaves stdout empty; errors go to stderr in the form
+ * of all commands.  Input is read line by line
  * into one buffer, so its length does not matter; a line longer than LINE_MAX
  * is a reject like any other that cannot be read.
  */
-#include "cli/cmd.h"
 #include "cli/offline.h"
+#include "cli/raw.h"
 #include "record/schema.h"
 
 #include <errno.h>
@@ -30,49 +31,25 @@ struct request {
 };
 
 static int
-usage(const char *why)
-{
-	fprintf(stderr,
-		"gxbus schema check: %s\n"
-		"usage: gxbus schema check --schema S.json [--all] [FILE]\n"
-		"       gxbus schema check --syntax [FILE]\n",
-		why);
-	return GX_X_USAGE;
-}
-
-static int
 read_request(int argc, char **argv, struct request *r)
 {
-	bool is_options = true;
+	struct gx_raw_opt opts[] = {{"schema", NULL, true, false},
+				    {"syntax", NULL, true, true},
+				    {"all", NULL, true, true},
+				    {NULL, NULL, false, false}};
+	int code = gx_raw_read(argc, argv, opts, &r->file);
 
-	for (int i = 1; i < argc; i++) {
-		const char *word = argv[i];
-		if (is_options && strcmp(word, "--") == 0) {
-			is_options = false;
-		} else if (is_options && strcmp(word, "--syntax") == 0) {
-			r->is_syntax = true;
-		} else if (is_options && strcmp(word, "--all") == 0) {
-			r->is_all = true;
-		} else if (is_options && strncmp(word, "--schema=", 9) == 0) {
-			r->schema = word + 9;
-		} else if (is_options && strcmp(word, "--schema") == 0) {
-			if (++i == argc) {
-				return usage("--schema needs a file");
-			}
-			r->schema = argv[i];
-		} else if (is_options && word[0] == '-' && word[1] != '\0') {
-			return usage("unknown option");
-		} else if (r->file) {
-			return usage("more than one file");
-		} else {
-			r->file = word;
-		}
+	r->schema = opts[0].value;
+	r->is_syntax = opts[1].value != NULL;
+	r->is_all = opts[2].value != NULL;
+	if (code == GX_X_OK &&
+	    (r->is_syntax ? r->schema || r->is_all : !r->schema)) {
+		return gx_raw_fail(GX_X_USAGE, "cli.usage",
+				   "--schema S.json or --syntax is needed, and "
+				   "only one of them",
+				   NULL);
 	}
-	if (r->is_syntax ? r->schema || r->is_all : !r->schema) {
-		return usage("--schema S.json or --syntax is needed, and only "
-			     "one of them");
-	}
-	return GX_X_OK;
+	return code;
 }
 
 /* NULL after saying why. */
@@ -82,8 +59,8 @@ open_file(const char *path)
 	FILE *f = !path || strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
 
 	if (!f) {
-		fprintf(stderr, "gxbus schema check: cannot read %s: %s\n",
-			path, strerror(errno));
+		(void)gx_raw_fail(GX_X_NOT_FOUND, "cli.file", path,
+				  strerror(errno));
 	}
 	return f;
 }
@@ -99,9 +76,9 @@ close_file(FILE *f)
 static int
 fail_reading(const char *path)
 {
-	fprintf(stderr, "gxbus schema check: cannot read %s to its end\n",
-		path ? path : "standard input");
-	return GX_X_FAILED;
+	return gx_raw_fail(GX_X_FAILED, "cli.file",
+			   path ? path : "standard input",
+			   "it cannot be read to its end");
 }
 
 /* The rest of a file into b; false if it is longer or cannot be read. */
@@ -235,8 +212,7 @@ run_schema(const struct request *r)
 	got = gx_schema_compile(gx_buf_view(&text), &sch, &e);
 	gx_buf_free(&text);
 	if (got != GX_OK) {
-		fprintf(stderr, "gxbus schema check: %s\n", e.text);
-		return GX_X_INVALID;
+		return gx_raw_fail(GX_X_INVALID, e.code, e.text, NULL);
 	}
 	int rc = GX_X_NOT_FOUND;
 	in = open_file(r->file);

@@ -1,8 +1,8 @@
 /*
  * gxbus: the table of commands, and the way from words to a command.
  *
- * The command is the longest row whose words begin the command line, options
- * may stand anywhere after it.  A word that is not known ends with 2 and names
+ * The command is the row whose words begin the command line.  Its options may
+ * stand anywhere after them, common ones before them too.  A word that is not known ends with 2 and names
  * the nearest command, as a statement: somebody may pipe "yes" into us.
  *
  * Nothing is read from disk or network before the command is known, so that
@@ -90,30 +90,35 @@ static const struct gx_command commands[] = {
 	{"config explain", gx_cmd_config_explain, NULL, "[KEY]", 0, 1,
 	 "What a setting is for", "",
 	 "gxbus config explain url\ngxbus config explain guard_percent", false},
+	{"resource check", gx_cmd_resource_check, NULL, "FILE", 1, 1,
+	 "Check the declaration of a resource; exit 5 if it is refused", "",
+	 "gxbus resource check schemas/resources/social/insured.json", false},
 	{"schema check", NULL, gx_cmd_schema_check, "[FILE]", 0, 0,
-	 "Check records against a schema, or the syntax of a document", "",
+	 "Check records against a schema, or the syntax of a document",
+	 "schema,all,syntax",
 	 "gxbus schema check --schema S.json records.jsonl\n"
 	 "gxbus schema check --syntax document.json",
 	 false},
 	{"record check-id", NULL, gx_cmd_record_check_id, "KIND VALUE...", 0, 0,
 	 "Check identifiers and codes of the GB standards", "",
 	 "gxbus record check-id region 450100", false},
-	{"evidence root", NULL, gx_cmd_evidence_root, "--hash H [FILE]", 0, 0,
-	 "Merkle root (RFC 6962) of leaves in hex, one a line", "",
+	{"evidence root", NULL, gx_cmd_evidence_root, "[FILE]", 0, 0,
+	 "Merkle root (RFC 6962) of leaves in hex, one a line", "hash",
 	 "gxbus evidence root --hash sm3 leaves.txt\n"
 	 "printf '\\n00\\n' | gxbus evidence root --hash sha256",
 	 false},
 	{"evidence check-inclusion", NULL, gx_cmd_evidence_check_inclusion,
-	 "--hash H [FILE]", 0, 0,
-	 "Check that a leaf is in a tree (RFC 9162); exit 10 if not", "",
+	 "[FILE]", 0, 0,
+	 "Check that a leaf is in a tree (RFC 9162); exit 10 if not", "hash",
 	 "gxbus evidence check-inclusion --hash sm3 proof.json\n"
 	 "echo '{\"leafIdx\":0,\"treeSize\":2,\"leafHash\":\"...\","
 	 "\"root\":\"...\",\"proof\":[\"...\"]}' |\n"
 	 "    gxbus evidence check-inclusion --hash sha256",
 	 false},
 	{"evidence check-consistency", NULL, gx_cmd_evidence_check_consistency,
-	 "--hash H [FILE]", 0, 0,
-	 "Check that a tree begins with another (RFC 9162); exit 10 if not", "",
+	 "[FILE]", 0, 0,
+	 "Check that a tree begins with another (RFC 9162); exit 10 if not",
+	 "hash",
 	 "gxbus evidence check-consistency --hash sm3 proof.json\n"
 	 "echo '{\"size1\":1,\"size2\":2,\"root1\":\"...\","
 	 "\"root2\":\"...\",\"proof\":[\"...\"]}' |\n"
@@ -122,12 +127,12 @@ static const struct gx_command commands[] = {
 	{"crypto sm3", NULL, gx_cmd_crypto_sm3, "[FILE]", 0, 0,
 	 "SM3 of a file or of standard input", "",
 	 "printf abc | gxbus crypto sm3", false},
-	{"crypto hmac-sm3", NULL, gx_cmd_crypto_hmac_sm3, "--key HEX [FILE]", 0,
-	 0, "HMAC-SM3 of a file or of standard input", "",
+	{"crypto hmac-sm3", NULL, gx_cmd_crypto_hmac_sm3, "[FILE]", 0, 0,
+	 "HMAC-SM3 of a file or of standard input", "key",
 	 "printf abc | gxbus crypto hmac-sm3 --key 00ff", false},
-	{"crypto sm2-verify", NULL, gx_cmd_crypto_sm2_verify,
-	 "--pub 04HEX --id TEXT --sig DERHEX [FILE]", 0, 0,
-	 "Check an SM2 signature of a message; exit 10 if it is none", "",
+	{"crypto sm2-verify", NULL, gx_cmd_crypto_sm2_verify, "[FILE]", 0, 0,
+	 "Check an SM2 signature of a message; exit 10 if it is none",
+	 "pub,id,sig",
 	 "gxbus crypto sm2-verify --pub 04... --id 1234567812345678 "
 	 "--sig 3045... message",
 	 false},
@@ -227,34 +232,71 @@ refuse(const struct gx_cli *cli, int argc, char **argv)
 	return gx_cli_fail(cli, GX_X_USAGE, "cli.unknown_command", typed, why);
 }
 
-static int
-run(struct gx_cli *cli, int argc, char **argv)
+static const struct gx_command *
+find_command(int argc, char **argv, int *n_words)
 {
 	const struct gx_command *cmd;
-	int code, n = 0;
 
 	for (size_t i = 0; (cmd = gx_command_at(i)) != NULL; i++) {
-		n = count_words(cmd, argc, argv);
-		if (n > 0) {
+		*n_words = count_words(cmd, argc, argv);
+		if (*n_words > 0) {
 			break;
 		}
 	}
+	return cmd;
+}
+
+/* Options that stand before the words go behind them. */
+static void
+move_behind(char **argv, int n_options, int n_words)
+{
+	int last = n_options + n_words - 1;
+
+	for (; n_options > 0; n_options--) {
+		char *word = argv[0];
+
+		memmove(argv, argv + 1, (size_t)last * sizeof *argv);
+		argv[last] = word;
+	}
+}
+
+static int
+run_raw(const struct gx_command *cmd, int n, int argc, char **argv)
+{
+	if (n < argc &&
+	    (strcmp(argv[n], "--help") == 0 || strcmp(argv[n], "-h") == 0)) {
+		gx_help_command(cmd);
+		return GX_X_OK;
+	}
+	return cmd->raw(argc - n + 1, argv + n - 1);
+}
+
+static int
+run(struct gx_cli *cli, int argc, char **argv)
+{
+	int n = 0, first = gx_opt_count_common(argc, argv), code;
+	const struct gx_command *cmd =
+		find_command(argc - first, argv + first, &n);
+
 	if (cmd == NULL && argc == 2 &&
 	    (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) &&
 	    gx_help_noun(argv[0])) {
 		return GX_X_OK;
 	}
-	if (cmd == NULL) {
-		return refuse(cli, argc, argv);
+	if (cmd == NULL && (first == argc || argv[first][0] == '-')) {
+		return gx_cli_fail(
+			cli, GX_X_USAGE, "cli.usage",
+			"a command is missing in front of its options",
+			"options come after the command; only those "
+			"of every command may come before it");
 	}
+	if (cmd == NULL) {
+		return refuse(cli, argc - first, argv + first);
+	}
+	move_behind(argv, first, n);
 	cli->cmd = cmd;
 	if (cmd->raw != NULL) {
-		if (n < argc && (strcmp(argv[n], "--help") == 0 ||
-				 strcmp(argv[n], "-h") == 0)) {
-			gx_help_command(cmd);
-			return GX_X_OK;
-		}
-		return cmd->raw(argc - n + 1, argv + n - 1);
+		return run_raw(cmd, n, argc, argv);
 	}
 	code = gx_opt_read(cli, argc - n, argv + n);
 	return code >= 0 ? code : cmd->run(cli);

@@ -15,6 +15,7 @@
 #include "base/conf.h"
 #include "cli/cmd.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +153,10 @@ call(struct gx_cli *cli, bool is_peer, struct gx_http_call *h,
 	*out = NULL;
 	if (rc != GX_OK) {
 		gx_buf_free(&body);
+		if (strcmp(e.code, "http.tls") == 0 && h->ca_file == NULL) {
+			return gx_cli_fail(cli, GX_X_FAILED, "cli.no_ca",
+					   e.text, NULL);
+		}
 		return gx_cli_fail_err(cli,
 				       rc == GX_AGAIN ? GX_X_AWAY
 				       : strcmp(e.code, "http.url") == 0
@@ -195,6 +200,16 @@ gx_net_call(struct gx_cli *cli, bool is_peer, const char *method,
 			is_peer ? "no other node is named" : "no node is named",
 			NULL);
 	}
+	h.ca_file = gx_setting(cli, "ca");
+	if (h.ca_file != NULL && access(h.ca_file, R_OK) != 0) {
+		char what[320];
+
+		snprintf(what, sizeof what,
+			 "the file of the CA cannot be read: %.256s",
+			 h.ca_file);
+		return gx_cli_fail(cli, GX_X_USAGE, "cli.ca_file", what,
+				   strerror(errno));
+	}
 	code = find_token(cli, is_peer, token);
 	if (code >= 0) {
 		return code;
@@ -205,7 +220,6 @@ gx_net_call(struct gx_cli *cli, bool is_peer, const char *method,
 				  (base[0] && base[strlen(base) - 1] == '/')),
 			    base, path);
 	h.url = gx_buf_str(&url);
-	h.ca_file = gx_setting(cli, "ca");
 	h.cert_file = gx_setting(cli, "cert");
 	h.key_file = gx_setting(cli, "cert_key");
 	h.token = *token;

@@ -23,34 +23,48 @@
 #include <unistd.h>
 
 static const struct gx_option options[] = {
-	{"output", 'o', "FORM", true,
+	{"output", 'o', "FORM", true, NULL,
 	 "table, wide, json, jsonl, csv, csv-excel or name"},
-	{"url", 0, "URL", true, "HTTPS address of the node"},
-	{"ca", 0, "FILE", true, "CA certificates (PEM) to check it with"},
-	{"token-file", 0, "FILE", true, "file of the token, mode 0600"},
-	{"profile", 0, "NAME", true, "profile of the configuration file"},
-	{"color", 0, "WHEN", true, "auto, always or never"},
-	{"verbose", 'v', NULL, true, "say more on stderr"},
-	{"help", 'h', NULL, true, "this help"},
-	{"watch", 'w', NULL, false, "show again every two seconds"},
-	{"accept", 0, NULL, false, "accept what the mass-change guard holds"},
-	{"dry-run", 0, NULL, false, "say what would be done, do nothing"},
-	{"yes", 0, NULL, false, "do not ask"},
-	{"peer", 0, "URL", false, "HTTPS address of the other node"},
-	{"peer-token-file", 0, "FILE", false,
+	{"url", 0, "URL", true, NULL, "HTTPS address of the node"},
+	{"ca", 0, "FILE", true, NULL, "CA certificates (PEM) to check it with"},
+	{"token-file", 0, "FILE", true, NULL, "file of the token, mode 0600"},
+	{"profile", 0, "NAME", true, NULL, "profile of the configuration file"},
+	{"color", 0, "WHEN", true, NULL, "auto, always or never"},
+	{"verbose", 'v', NULL, true, NULL, "say more on stderr"},
+	{"help", 'h', NULL, true, NULL, "this help"},
+	{"watch", 'w', NULL, false, NULL, "show again every two seconds"},
+	{"accept", 0, NULL, false, NULL,
+	 "accept what the mass-change guard holds"},
+	{"dry-run", 0, NULL, false, NULL, "say what would be done, do nothing"},
+	{"yes", 0, NULL, false, NULL, "do not ask"},
+	{"peer", 0, "URL", false, NULL, "HTTPS address of the other node"},
+	{"peer-token-file", 0, "FILE", false, NULL,
 	 "file of the other node's token; else the same token"},
-	{"node", 0, "ID", false, "only records made at this node"},
-	{"limit", 0, "N", false, "at most so many rows (50)"},
-	{"cursor", 0, "C", false, "go on after a list's \"next\""},
-	{"stream", 0, "STREAM", false, "only of this stream"},
-	{"rule", 0, "KEYWORD", false, "only with this reason"},
-	{"lines", 'n', "N", false, "messages of each partition (5)"},
-	{"role", 0, "ROLE", false, "operator or auditor; of a node: hub, city"},
-	{"code", 0, "CODE", false, "name of the node"},
-	{"dir", 0, "DIR", false, "folder to make things in"},
-	{"parent", 0, "ID", false, "name of the node above"},
-	{"origin", 0, NULL, false, "say where each setting comes from"},
-	{"all", 0, NULL, false, "everything"},
+	{"node", 0, "ID", false, NULL, "only records made at this node"},
+	{"limit", 0, "N", false, NULL, "at most so many rows (50)"},
+	{"cursor", 0, "C", false, NULL, "go on after a list's \"next\""},
+	{"stream", 0, "STREAM", false, NULL, "only of this stream"},
+	{"rule", 0, "KEYWORD", false, NULL, "only with this reason"},
+	{"lines", 'n', "N", false, NULL, "messages of each partition (5)"},
+	{"role", 0, "ROLE", false, "token create", "operator or auditor"},
+	{"role", 0, "ROLE", false, "init", "hub, city or national"},
+	{"code", 0, "CODE", false, NULL, "name of the node"},
+	{"dir", 0, "DIR", false, NULL, "folder to make things in"},
+	{"parent", 0, "ID", false, NULL, "name of the node above"},
+	{"origin", 0, NULL, false, NULL, "say where each setting comes from"},
+	{"all", 0, NULL, false, "help", "all commands with their options"},
+	{"schema", 0, "FILE", false, NULL,
+	 "JSON Schema, each line of [FILE] is checked against it"},
+	{"all", 0, NULL, false, "schema check",
+	 "every fault of a line, not only its first"},
+	{"syntax", 0, NULL, false, NULL,
+	 "without --schema: is [FILE] one JSON text within policy"},
+	{"hash", 0, "HASH", false, NULL, "sm3 or sha256; required"},
+	{"key", 0, "HEX", false, NULL, "key of the HMAC; required"},
+	{"pub", 0, "HEX", false, NULL, "public key, 65 bytes, 04...; required"},
+	{"id", 0, "TEXT", false, NULL,
+	 "distinguishing id of the signer; required"},
+	{"sig", 0, "HEX", false, NULL, "signature in DER; required"},
 };
 
 const struct gx_option *
@@ -59,27 +73,14 @@ gx_option_at(size_t i)
 	return i < sizeof options / sizeof options[0] ? &options[i] : NULL;
 }
 
-const char *
-gx_opt(const struct gx_cli *cli, const char *name)
-{
-	for (size_t i = 0; gx_option_at(i) != NULL; i++) {
-		if (strcmp(options[i].name, name) == 0) {
-			return cli->opts[i];
-		}
-	}
-	GX_ASSERT(false);
-	return NULL;
-}
-
-/* Does the command take it? */
-static bool
-is_taken(const struct gx_command *cmd, const struct gx_option *o)
+bool
+gx_option_is_of(const struct gx_command *cmd, const struct gx_option *o)
 {
 	const char *p = cmd->options;
 	size_t n = strlen(o->name);
 
-	if (o->is_common) {
-		return true;
+	if (o->is_common || (o->of && strcmp(o->of, cmd->words) != 0)) {
+		return false;
 	}
 	while ((p = strstr(p, o->name)) != NULL) {
 		if ((p == cmd->options || p[-1] == ',') &&
@@ -89,6 +90,25 @@ is_taken(const struct gx_command *cmd, const struct gx_option *o)
 		p += n;
 	}
 	return false;
+}
+
+const char *
+gx_opt(const struct gx_cli *cli, const char *name)
+{
+	const struct gx_option *o;
+	bool is_known = false;
+
+	/* A name may stand in several rows; at most one is the command's. */
+	for (size_t i = 0; (o = gx_option_at(i)) != NULL; i++) {
+		if (strcmp(o->name, name) == 0) {
+			is_known = true;
+			if (cli->opts[i] != NULL) {
+				return cli->opts[i];
+			}
+		}
+	}
+	GX_ASSERT(is_known);
+	return NULL;
 }
 
 static int
@@ -114,7 +134,8 @@ take_option(struct gx_cli *cli, int argc, char **argv, int *i)
 			       memcmp(o->name, word + 2, n - 2) == 0;
 		bool is_short = word[1] == o->letter && o->letter != 0;
 
-		if ((!is_long && !is_short) || !is_taken(cli->cmd, o)) {
+		if ((!is_long && !is_short) ||
+		    (!o->is_common && !gx_option_is_of(cli->cmd, o))) {
 			continue;
 		}
 		if (o->meta == NULL) {
@@ -134,6 +155,40 @@ take_option(struct gx_cli *cli, int argc, char **argv, int *i)
 		return -1;
 	}
 	return usage(cli, "this command has no option ", word);
+}
+
+int
+gx_opt_count_common(int argc, char **argv)
+{
+	const struct gx_option *o;
+	int n = 0;
+
+	while (n < argc && argv[n][0] == '-' && argv[n][1] != '\0') {
+		const char *word = argv[n];
+		size_t len = strcspn(word, "=");
+		int taken = 0;
+
+		for (size_t k = 0; (o = gx_option_at(k)) != NULL; k++) {
+			bool is_long = word[1] == '-' &&
+				       strlen(o->name) == len - 2 &&
+				       memcmp(o->name, word + 2, len - 2) == 0;
+
+			if (!o->is_common ||
+			    (!is_long &&
+			     (o->letter == 0 || word[1] != o->letter))) {
+				continue;
+			}
+			/* its value is the rest of the word, or the next */
+			taken = o->meta == NULL || word[is_long ? len : 2] ? 1
+									   : 2;
+			break;
+		}
+		if (taken == 0) {
+			break;
+		}
+		n += taken;
+	}
+	return n < argc ? n : argc;
 }
 
 static bool
@@ -209,20 +264,22 @@ gx_opt_read(struct gx_cli *cli, int argc, char **argv)
 /* ---- settings ---- */
 
 static const struct {
-	const char *name, *option, *env, *help;
+	const char *name, *option, *env, *other_env, *help;
 } settings[] = {
-	{"url", "url", "GXBUS_URL", "HTTPS address of the node to ask."},
-	{"ca", "ca", "GX_CA",
-	 "CA certificates (PEM) its address is checked with."},
-	{"token_file", "token-file", "GXBUS_TOKEN_FILE",
+	{"url", "url", "GXBUS_URL", NULL, "HTTPS address of the node to ask."},
+	{"ca", "ca", "GXBUS_CA", "GX_CA",
+	 "CA certificates (PEM) its address is checked with. GX_CA may name "
+	 "them too."},
+	{"token_file", "token-file", "GXBUS_TOKEN_FILE", NULL,
 	 "File of the bearer token, mode 0600. GX_TOKEN may name it too, or "
 	 "hold the token itself."},
-	{"peer_url", "peer", "GXBUS_CITY_URL",
+	{"peer_url", "peer", "GXBUS_PEER_URL", NULL,
 	 "HTTPS address of the node that is compared with."},
-	{"peer_token_file", "peer-token-file", "GXBUS_PEER_TOKEN_FILE",
+	{"peer_token_file", "peer-token-file", "GXBUS_PEER_TOKEN_FILE", NULL,
 	 "File of that node's token; else the same token is used."},
-	{"cert", NULL, "GXBUS_CERT", "Client certificate (PEM), if any."},
-	{"cert_key", NULL, "GXBUS_CERT_KEY", "Its private key, mode 0600."},
+	{"cert", NULL, "GXBUS_CERT", NULL, "Client certificate (PEM), if any."},
+	{"cert_key", NULL, "GXBUS_CERT_KEY", NULL,
+	 "Its private key, mode 0600."},
 };
 #define N_SETTINGS (sizeof settings / sizeof settings[0])
 
@@ -308,6 +365,18 @@ from_profile(struct gx_cli *cli, const char *name)
 	return v[0] ? v : NULL;
 }
 
+/* NULL if neither variable is set to something. */
+static const char *
+from_environment(size_t i)
+{
+	const char *v = getenv(settings[i].env);
+
+	if ((v == NULL || v[0] == '\0') && settings[i].other_env != NULL) {
+		v = getenv(settings[i].other_env);
+	}
+	return v != NULL && v[0] != '\0' ? v : NULL;
+}
+
 static const char *
 look_up(struct gx_cli *cli, const char *name, const char **origin)
 {
@@ -321,16 +390,17 @@ look_up(struct gx_cli *cli, const char *name, const char **origin)
 		v = settings[i].option ? gx_opt(cli, settings[i].option) : NULL;
 		if (v == NULL) {
 			*origin = "environment";
-			v = getenv(settings[i].env);
+			v = from_environment(i);
 		}
-		if (v == NULL || v[0] == '\0') {
+		if (v == NULL) {
 			*origin = "profile";
 			v = from_profile(cli, name);
 		}
 		if (v == NULL) {
 			*origin = "";
 		}
-		return v;
+		/* an empty flag says that there shall be none */
+		return v != NULL && v[0] != '\0' ? v : NULL;
 	}
 	GX_ASSERT(false);
 	return NULL;
@@ -399,6 +469,16 @@ gx_cli_fail(const struct gx_cli *cli, int exit_code, const char *code,
 		fprintf(stderr, "next: %s\n", def->remedy);
 	}
 	return exit_code;
+}
+
+int
+gx_cli_fail_same(const struct gx_cli *cli, const char *node)
+{
+	char text[96];
+
+	snprintf(text, sizeof text, "node %.40s would be compared with itself",
+		 node);
+	return gx_cli_fail(cli, GX_X_USAGE, "cli.same_node", text, NULL);
 }
 
 int

@@ -69,6 +69,10 @@ take_option(int argc, char **argv, int *i, struct gx_raw_opt *opts)
 	if (o->value != NULL) {
 		return usage("given twice: --", o->name);
 	}
+	if (o->is_flag) {
+		o->value = "";
+		return value ? usage("takes no value: --", o->name) : GX_X_OK;
+	}
 	if (value == NULL && *i + 1 < argc) {
 		value = argv[++*i];
 	}

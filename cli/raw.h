@@ -13,12 +13,13 @@ struct gx_raw_opt {
 	const char *name;  /* without the dashes; NULL ends the table */
 	const char *value; /* filled in, NULL if it was not given */
 	bool is_optional;
+	bool is_flag; /* takes no value; "" if given */
 };
-/* Take "--name VALUE" or "--name=VALUE", each at most once, and at most one
- * file.  GX_X_OK, or GX_X_USAGE after saying what is wrong. */
+/* Take "--name VALUE" or "--name=VALUE" or a flag, each at most once, and at
+ * most one file.  GX_X_OK, or GX_X_USAGE after saying what is wrong. */
 int gx_raw_read(int argc, char **argv, struct gx_raw_opt *opts,
 		const char **file);
-/* Say it; returns exit_code. */
+/* Say it with number and remedy, on stderr; returns exit_code. */
 int gx_raw_fail(int exit_code, const char *code, const char *what,
 		const char *why);
 

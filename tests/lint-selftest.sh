@@ -163,6 +163,12 @@ row='GX_ERROR(7998, "json.syntax", "t", "c", "r")'
 edited_text bus/base/errors.def "\$a $row" 'errors: code json.syntax twice'
 row='GX_ERROR(1999, "zz.zz", "t", "c", "r")'
 edited_text bus/base/errors.def "\$a $row" 'errors: 1999 stands in the wrong'
+row='GX_ERROR(7999, "zz.unused", "t", "c", "r")'
+edited_text bus/base/errors.def "\$a $row" 'errors: zz.unused is used nowhere'
+edited_text bus/base/errors.def 's/gxbus quarantine list shows/gxbus quarantine tell/' \
+	'errors: gxbus quarantine tell is no command'
+edited_text bus/base/errors.def 's/; gxbus doctor gathers/; gxbus nurse gathers/' \
+	'errors: gxbus nurse is no command'
 row='GX_METRIC(ZZ, "gxbus_zz_total", "counter", "", "Help.")'
 edited_text bus/base/metrics.def "\$a $row" 'metrics: not as metrics.def'
 edited_text docs/metrics.md 's/counter/gauge/' 'metrics: not as metrics.def'

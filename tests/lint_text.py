@@ -449,6 +449,35 @@ def rule_errors(tree):
             yield f, line, f"errors: {code} has no row in errors.def"
 
 
+def command_rows(tree):
+    """The words of each command, from the table in cli/main.c."""
+    text = blank(tree.text.get("cli/main.c", ""), keep_strings=True)
+    return set(re.findall(r'^\t\{"([a-z][a-z0-9 -]*)",', text, re.M))
+
+
+def rule_remedies(tree):
+    """An error may send people only to commands that exist, and a row of the
+    table that nobody sets explains nothing."""
+    name = "bus/base/errors.def"
+    commands = command_rows(tree)
+    nouns = {c.split()[0] for c in commands if " " in c}
+    if len(commands) < 10:
+        yield "cli/main.c", 1, "errors: the table of commands is read wrongly"
+    for at, line in enumerate(tree.text.get(name, "").split("\n"), 1):
+        if not line.startswith("GX_ERROR("):
+            continue
+        for m in re.finditer(r"gxbus ([a-z][\w-]*)(?: ([a-z][\w-]*))?", line):
+            words = m.group(1)
+            if words in nouns:
+                words += " " + (m.group(2) or "")
+            if words not in commands:
+                yield name, at, f"errors: gxbus {words} is no command"
+    used = "\n".join(tree.text[f] for f in tree.product)
+    for line, number, code in error_rows(tree):
+        if f'"{code}"' not in used:
+            yield name, line, f"errors: {code} is used nowhere"
+
+
 def metric_rows(tree):
     text = blank(tree.text.get("bus/base/metrics.def", ""), keep_strings=True)
     row = r'^GX_METRIC\(\w+,' + r'\s*"([^"]*)",' * 3 + r'\s*"([^"]*)"\)'
@@ -518,6 +547,7 @@ RULES = [
     rule_headers,
     rule_essay,
     rule_errors,
+    rule_remedies,
     rule_metrics,
     rule_packages,
 ]

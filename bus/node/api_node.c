@@ -12,8 +12,10 @@
  * flow is taken from there.
  *
  * The doctor gathers what a report of a fault needs: versions, dependencies,
- * flows in trouble, streams that stand still, the last lines of the log.  It
- * reads no key, token or record, and log lines hold none.
+ * flows in trouble, streams that stand still, the last lines of the log.  Each
+ * check has a name and says what it found; what only another node can mend is
+ * a note, not trouble.  It reads no key, token or record, and log lines hold
+ * none.
  */
 #include "node/api.h"
 
@@ -21,6 +23,8 @@
 #include "base/log.h"
 #include "base/metric.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum gx_rc
@@ -230,66 +234,121 @@ gx_api_resources(struct gx_call *c, struct gx_err *e)
 /* ---- doctor ---- */
 
 static void
-put_check(struct gx_call *c, const char *what, bool is_good, const char *next)
+put_finding(struct gx_call *c, const char *check, const char *verdict,
+	    const char *finding, const char *next)
 {
 	gx_jw_begin(&c->w, '{');
-	gx_jw_kv_str(&c->w, "check", what);
-	gx_jw_kv_str(&c->w, "verdict", is_good ? "ok" : "trouble");
-	gx_jw_kv_str(&c->w, "next", is_good ? NULL : next);
+	gx_jw_kv_str(&c->w, "check", check);
+	gx_jw_kv_str(&c->w, "verdict", verdict);
+	gx_jw_kv_str(&c->w, "finding", finding);
+	gx_jw_kv_str(&c->w, "next", next);
 	gx_jw_end(&c->w, '}');
 }
 
-static enum gx_rc
-count(struct gx_call *c, const char *sql, int64_t *n, struct gx_err *e)
-{
-	const struct gx_rows *rows;
-	enum gx_rc rc = gx_pg_query(c->pg, sql, 0, NULL, &rows, e);
+/* What is asked of the database: rows (which, n) of what is not as it should
+ * be. */
+struct check {
+	const char *name, *rows;
+	const char *good; /* the finding if there is none */
+	const char *bad;  /* stands between the number and which */
+	const char *next;
+	bool is_by_node; /* which are nodes, and only ours are our trouble */
+};
 
-	*n = rc == GX_OK ? gx_rows_int(rows, 0, 0) : 0;
-	return rc;
+static enum gx_rc
+put_check(struct gx_call *c, const struct check *k, struct gx_err *e)
+{
+	const char *p[] = {c->n->id};
+	const struct gx_rows *rows;
+	char finding[512], sql[640];
+	enum gx_rc rc;
+
+	snprintf(sql, sizeof sql,
+		 "SELECT coalesce(sum(n), 0)::bigint, left(string_agg(which, "
+		 "', ' ORDER BY which), 100), coalesce(bool_and(which <> $1), "
+		 "false) FROM (%s) s(which, n)",
+		 k->rows);
+	rc = gx_pg_query(c->pg, sql, 1, p, &rows, e);
+	if (rc != GX_OK) {
+		return rc;
+	}
+	if (gx_rows_int(rows, 0, 0) == 0) {
+		put_finding(c, k->name, "ok", k->good, NULL);
+		return GX_OK;
+	}
+	snprintf(finding, sizeof finding, "%" PRId64 " %s%s",
+		 gx_rows_int(rows, 0, 0), k->bad, gx_rows_str(rows, 0, 1));
+	put_finding(c, k->name,
+		    k->is_by_node && gx_rows_str(rows, 0, 2)[0] == 't'
+			    ? "note"
+			    : "trouble",
+		    finding, k->next);
+	return GX_OK;
+}
+
+static void
+put_servers(struct gx_call *c)
+{
+	unsigned missing =
+		atomic_load(&c->n->wants) & ~atomic_load(&c->n->ready);
+	char finding[80] = "away:";
+
+	for (size_t i = 0; i < sizeof deps / sizeof deps[0]; i++) {
+		size_t at = strlen(finding);
+
+		if (missing & deps[i].dep) {
+			snprintf(finding + at, sizeof finding - at, " %s",
+				 deps[i].name);
+		}
+	}
+	put_finding(c, "servers", missing ? "trouble" : "ok",
+		    missing ? finding : "all that this daemon needs are there",
+		    missing ? "start what is away; /readyz follows it" : NULL);
 }
 
 enum gx_rc
 gx_api_doctor(struct gx_call *c, struct gx_err *e)
 {
-	static const struct {
-		const char *what, *sql, *next;
-	} checks[] = {
-		{"every flow is run by a living daemon",
-		 "SELECT count(*) FROM gx_flow "
+	static const struct check checks[] = {
+		{"daemons",
+		 "SELECT flow, 1 FROM gx_flow "
 		 "WHERE seen_at < now() - interval '15 s'",
-		 "start the daemon that runs it; gxbus flow list"},
-		{"no flow is stopped by an error",
-		 "SELECT count(*) FROM gx_flow WHERE state = 'stopped'",
-		 "gxbus flow show names the error and the next step"},
-		{"no stream stands still",
-		 "SELECT count(*) FROM gx_stream WHERE stopped_at IS NOT NULL",
-		 "gxbus stream show names the reason"},
-		{"nothing waits in quarantine",
-		 "SELECT count(*) FROM gx_quarantine WHERE state = 'open'",
-		 "gxbus quarantine list; correct the source"},
-		{"no key is held by a quarantine at its source",
-		 "SELECT count(*) FROM gx_held",
-		 "the node of the source lists them: gxbus quarantine list "
-		 "there"},
-		{"the database flushes before it commits",
-		 "SELECT count(*) FROM pg_settings WHERE name IN "
+		 "every flow is run by a living daemon",
+		 "flows without a living daemon: ",
+		 "start the daemon that runs it; gxbus flow list", false},
+		{"flows", "SELECT flow, 1 FROM gx_flow WHERE state = 'stopped'",
+		 "none is stopped by an error", "stopped by an error: ",
+		 "gxbus flow show FLOW names the error and the next step",
+		 false},
+		{"streams",
+		 "SELECT stream, 1 FROM gx_stream "
+		 "WHERE stopped_at IS NOT NULL",
+		 "none stands still", "stand still: ",
+		 "gxbus stream show STREAM names the reason", false},
+		{"quarantine",
+		 "SELECT stream, count(*) FROM gx_quarantine "
+		 "WHERE state = 'open' GROUP BY stream",
+		 "no record waits in it", "records wait in it, of ",
+		 "gxbus quarantine list; correct them at the source", false},
+		{"held keys",
+		 "SELECT split_part(origin, '/', 2), count(*) FROM gx_held "
+		 "GROUP BY 1",
+		 "no key keeps an older row", "keys held; source node ",
+		 "gxbus quarantine list at that node shows the reasons", true},
+		{"database settings",
+		 "SELECT name, 1 FROM pg_settings WHERE name IN "
 		 "('fsync','full_page_writes') AND setting = 'off'",
-		 "set fsync and full_page_writes to on"},
+		 "it flushes before it commits", "switched off: ",
+		 "set fsync and full_page_writes to on", false},
 	};
-	unsigned missing =
-		atomic_load(&c->n->wants) & ~atomic_load(&c->n->ready);
 	struct gx_buf lines;
 	enum gx_rc rc = GX_OK;
-	int64_t n;
 
 	gx_api_list_begin(c);
-	put_check(c, "all servers this daemon needs are there", missing == 0,
-		  "see /readyz; start what is away");
+	put_servers(c);
 	for (size_t i = 0; rc == GX_OK && i < sizeof checks / sizeof checks[0];
 	     i++) {
-		rc = count(c, checks[i].sql, &n, e);
-		put_check(c, checks[i].what, n == 0, checks[i].next);
+		rc = put_check(c, &checks[i], e);
 	}
 	gx_jw_end(&c->w, ']');
 	gx_jw_kv_str(&c->w, "next", NULL);

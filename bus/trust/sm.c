@@ -163,12 +163,17 @@ read_file(const char *path, bool secret, char *buf, size_t *n, struct gx_err *e)
 		rc = GX_ERR(e, GX_FATAL, "key.open",
 			    "key file is not a plain file; name the file "
 			    "itself");
-	} else if (secret &&
-		   (st.st_uid != geteuid() || ((st.st_mode & 07777) != 0600 &&
-					       (st.st_mode & 07777) != 0400))) {
+	} else if (secret && st.st_uid != geteuid()) {
+		rc = GX_ERR(e, GX_FATAL, "key.owner",
+			    "private key belongs to user %u and this runs as "
+			    "%u; run it as that user (setpriv --reuid %u, "
+			    "sudo -u)",
+			    (unsigned)st.st_uid, (unsigned)geteuid(),
+			    (unsigned)st.st_uid);
+	} else if (secret && (st.st_mode & 07777) != 0600 &&
+		   (st.st_mode & 07777) != 0400) {
 		rc = GX_ERR(e, GX_FATAL, "key.mode",
-			    "private key has mode %04o; chown it to the "
-			    "daemon's user and chmod 600",
+			    "private key has mode %04o; chmod 600",
 			    (unsigned)(st.st_mode & 07777));
 	}
 	while (rc == GX_OK && *n < KEY_FILE_MAX) {

@@ -34,7 +34,7 @@ void gx_sm_hmac_add(struct gx_sm_hmac *m, const void *p, size_t n);
 void gx_sm_hmac_end(struct gx_sm_hmac *m, unsigned char out[GX_SM3]);
 
 /* A key.  Private ones come from files with mode 0600 or 0400 owned by the
- * process's user (else GX_FATAL "key.mode"); wiped when freed. */
+ * process's user (else GX_FATAL "key.mode" or "key.owner"); wiped when freed. */
 struct gx_key;
 /* Make a key pair: PKCS#8 PEM at path (0600, must not exist), public PEM at
  * path.pub.  Used by "gxbus init". */

@@ -88,10 +88,14 @@ held_keys() {
 WHERE resource = 'social.insured'" | LC_ALL=C sort
 }
 
+# The streams of the resource that is compared; a city may have others.
+SOCIAL_STREAMS="/$GXL_CITY/hrss/social/social.insured/%"
+
 # Keys in the city's quarantine, of the city's own source.
 quarantine_keys() {
 	db gx_city -c "SELECT DISTINCT key::jsonb->>0 FROM gx_quarantine
-WHERE side = 'source' AND state = 'open' AND key <> ''" | LC_ALL=C sort
+WHERE side = 'source' AND state = 'open' AND key <> ''
+	AND stream LIKE '$SOCIAL_STREAMS'" | LC_ALL=C sort
 }
 
 keys_of() {

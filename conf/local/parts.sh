@@ -54,8 +54,7 @@ write_confs() {
 	pass_file "$D/city/pgpass" gx_city
 	pass_file "$D/link/pgpass" gx_city
 	pass_file "$D/hub/pgpass" gx_hub
-	pass_file "$D/city/social.pass" gx_reader
-	write_adapter
+	write_adapters
 	write_pgpass
 	for part in city hub; do
 		render "$GXL_HERE/kafka.properties.in" \
@@ -94,20 +93,28 @@ with open(sys.argv[1], "w", encoding="utf-8") as f:
 PY
 }
 
-# The declaration of the repository with this machine's address in it.
-write_adapter() {
-	python3 - "$GXL_ROOT/conf/adapters/social.json" "$(P postgres)" \
-		>"$D/city/social.json.new" <<'PY' || die "conf/adapters/social.json"
-import json, sys
+# The declarations of the repository with this machine's address in them; the
+# names of database and user stay, the password is that of gx_reader.
+write_adapters() {
+	local from name
+	for from in "$GXL_ROOT/conf/adapters/"*.json; do
+		name=${from##*/}
+		name=${name%.json}
+		python3 - "$from" "$(P postgres)" "$name" \
+			>"$D/city/$name.json.new" <<'PY' || die "conf/adapters/$name.json"
+import json, re, sys
 d = json.load(open(sys.argv[1], encoding="utf-8"))
+names = re.findall(r"\b(?:dbname|user)=\S+", d["connection"]["conninfo"])
 d["connection"] = {
-    "conninfo": f"host=127.0.0.1 port={sys.argv[2]} dbname=hrss user=gx_reader",
-    "passfile": "social.pass",
+    "conninfo": " ".join(["host=127.0.0.1", f"port={sys.argv[2]}"] + names),
+    "passfile": f"{sys.argv[3]}.pass",
 }
 json.dump(d, sys.stdout, ensure_ascii=False, indent=1)
 PY
-	give "$D/city/social.json.new" 640
-	mv "$D/city/social.json.new" "$D/city/social.json"
+		give "$D/city/$name.json.new" 640
+		mv "$D/city/$name.json.new" "$D/city/$name.json"
+		pass_file "$D/city/$name.pass" gx_reader
+	done
 }
 
 # ---- a CA of our own ----
@@ -320,6 +327,7 @@ write_env() {
 		cat >"$OUT/env.new" <<ENV
 export GXBUS_URL='https://127.0.0.1:$(P nginx-hub)'
 export GXBUS_CITY_URL='https://127.0.0.1:$(P nginx-city)'
+export GXBUS_PEER_URL='https://127.0.0.1:$(P nginx-city)'
 export GX_CA='$OUT/ca.pem'
 export GX_TOKEN='$(cat "$D/secret/operator")'
 export GX_KAFKA_CITY='127.0.0.1:$(P kafka-city)'

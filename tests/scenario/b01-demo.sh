@@ -29,8 +29,8 @@ done
 
 step "what it leaves for a shell"
 [ "$(stat -c %a "$OUT/env")" = 600 ] || fail "$OUT/env is open to others"
-want="GXBUS GXBUS_CITY_URL GXBUS_URL GX_CA GX_KAFKA_CITY GX_KAFKA_HUB GX_PG_CITY"
-want="$want GX_PG_DEPARTMENT GX_PG_HUB GX_TOKEN"
+want="GXBUS GXBUS_CITY_URL GXBUS_PEER_URL GXBUS_URL GX_CA GX_KAFKA_CITY"
+want="$want GX_KAFKA_HUB GX_PG_CITY GX_PG_DEPARTMENT GX_PG_HUB GX_TOKEN"
 have=$(sed -n 's/^export \([A-Z_]*\)=.*/\1/p' "$OUT/env" | LC_ALL=C sort)
 [ "$(echo $have)" = "$want" ] || fail "$OUT/env exports $have"
 . "$OUT/env"

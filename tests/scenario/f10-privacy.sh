@@ -139,7 +139,7 @@ for node in city hub; do
 	done
 done
 [ "$(ls "$D/told" | wc -l)" = 36 ] || fail "not all was asked"
-grep -q '"check":"every flow' "$D/told/"* || fail "the doctor said nothing"
+grep -q '"check":"daemons"' "$D/told/"* || fail "the doctor said nothing"
 grep -q '"log":".*info' "$D/told/"* || fail "the doctor's log is empty"
 cp "$D/sink.list" "$D/sink.flow" "$D/source.flow" "$D/told/"
 

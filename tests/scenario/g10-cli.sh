@@ -56,6 +56,7 @@ token create
 token revoke
 init
 config explain
+resource check
 schema check
 record check-id
 evidence root
@@ -93,7 +94,7 @@ while read -r cmd; do
 	run 0 $cmd --help
 	cmp -s "$D/o" "$D/help" || fail "$cmd --help is another help"
 done <"$D/have"
-for noun in flow stream quarantine token config evidence crypto; do
+for noun in flow stream quarantine token config evidence crypto resource; do
 	run 0 help $noun
 	shows "^  $noun "
 	run 0 $noun --help
@@ -195,6 +196,8 @@ shows "^peer_head +$head\$"
 step "tokens"
 run 2 token create li
 run 0 token create li --role auditor --dry-run
+run 5 token create li --role king --dry-run
+says '^error GX6015: role: write operator or auditor'
 run 3 token revoke li --yes
 run 0 token create li --role auditor
 token=$(cat "$D/o")
@@ -236,6 +239,38 @@ INSERT INTO social.insured SELECT * FROM kept; DROP TABLE kept"
 sql gx_city "INSERT INTO social.insured SELECT * FROM kept; DROP TABLE kept"
 run 0 reconcile run social.insured
 
+step "a node is never compared with itself"
+for words in "reconcile run social.insured" "stream list" "stream show $S"; do
+	# shellcheck disable=SC2086
+	run 2 $words --peer "$GXBUS_URL"
+	says '^error GX7010: node 450000 would be compared with itself'
+	# Under another name it is the same node.
+	# shellcheck disable=SC2086
+	run 2 $words --peer "${GXBUS_URL/127.0.0.1/localhost}"
+	says '^error GX7010: '
+done
+run 0 stream show "$S" --peer ''
+grep -q '^ends' "$D/o" && fail "an empty --peer is a peer"
+
+step "settings of the environment: GXBUS_ for all, GX_CA as well"
+run 0 config show --origin
+shows "^ca +$GX_CA  \\(environment\\)"
+shows "^peer_url +$GXBUS_PEER_URL  \\(environment\\)"
+(
+	GXBUS_CA=$GX_CA GX_CA=/nowhere run 0 status
+	unset GXBUS_PEER_URL
+	run 2 reconcile run social.insured
+	says '^error GX7006: ' && says 'GXBUS_PEER_URL'
+) || exit 1
+
+step "the doctor: trouble at the source, a note above it"
+run 0 doctor
+shows '^note +held keys +[0-9]+ keys held; source node 450100 '
+shows '^ok +quarantine +no record waits in it'
+GXBUS_URL=$URL_OF_CITY run 10 doctor
+shows '^trouble +quarantine +[0-9]+ records wait in it, of /450100/hrss/'
+shows '^trouble +held keys '
+
 step "batches, decoded"
 run 0 topic tail gx.batch.450100 -n 1
 shows "^batch .* $S epoch=[0-9]+ first=[0-9]+ n=[0-9]+ at="
@@ -249,6 +284,27 @@ run 2 flow paus sink
 says 'nearest command is: gxbus flow pause$'
 run 2 qqqqqqqq
 run 3 flow show nothing
+run 2 quarantine show abc
+says 'gxbus quarantine show 17'
+run 2 stream show social.insured
+says '/NODE/ORG/ADAPTER/RESOURCE/N' && says 'gxbus stream show /450100/'
+run 2 stream show "$S/1"
+
+step "common options may stand before the command, others not"
+run 0 -o json flow list
+shows '^\{"v":1,'
+run 0 --output=json --color never flow list --url "$GXBUS_URL"
+shows '^\{"v":1,'
+run 2 --dry-run flow pause sink
+says '^error GX7001: .*in front of its options' && says 'come after the command'
+run 2 -o json
+run 2 -o json flwo list
+
+step "a CA that is not there, and none"
+GX_CA=/nowhere run 2 status
+says '^error GX7011: the file of the CA cannot be read: /nowhere'
+GX_CA='' run 1 status
+says '^error GX7012: ' && says '^next: Give --ca FILE or set GX_CA'
 
 step "completion, in a real bash"
 run 0 completion bash
@@ -311,6 +367,30 @@ step "offline, nothing is asked of a node"
 	run 0 config explain guard_percent
 	shows 'Mass-change guard'
 	run 3 config explain nothing_of_that
+	run 0 schema check --help
+	shows '--schema FILE' && shows '--all ' && shows '--syntax '
+	run 0 token create --help
+	shows '--role ROLE +operator or auditor$'
+	run 0 init --help
+	shows '--role ROLE +hub, city or national$'
+	echo '{"minLenght": 1}' >"$D/bad.json"
+	run 5 schema check --schema "$D/bad.json"
+	says '^error GX2001: minLenght at the root' && says '^next: '
+	[ ! -s "$D/o" ] || fail "a refused schema wrote to stdout"
+	run 2 schema check --schema "$D/bad.json" --syntax
+	says '^error GX7001: '
+	run 2 record check-id nothing 1
+	says '^error GX7001: ' && says 'org-code'
+	I=schemas/resources/social/insured.json
+	run 0 resource check $I
+	shows '^resource +social\.insured$'
+	shows "^sm3 +$("$GXBUS" crypto sm3 $I)$"
+	sed '/"key": \[/,/\]/s/aac001/aac999/' $I >"$D/bad.json"
+	cmp -s $I "$D/bad.json" && fail "the sed changed nothing"
+	run 5 resource check "$D/bad.json"
+	says '^error GX2002: /x-gx-resource/key' && says '^next: '
+	[ ! -s "$D/o" ] || fail "a refused resource wrote to stdout"
+	run 3 resource check "$D/none.json"
 	printf abc | "$GXBUS" crypto sm3 | grep -qi 66c7f0f462eeedd9d1f2d46bdc10e4e2 ||
 		fail "SM3 of abc"
 	"$GXBUS" record check-id region 450100 >/dev/null || fail "check-id"

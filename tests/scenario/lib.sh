@@ -247,7 +247,11 @@ cli() {
 	shift
 	(
 		. "$OUT/env"
-		[ "$node" = hub ] || GXBUS_URL=$GXBUS_CITY_URL
+		# Each is the other's peer.
+		[ "$node" = hub ] || {
+			GXBUS_PEER_URL=$GXBUS_URL
+			GXBUS_URL=$GXBUS_CITY_URL
+		}
 		"$GXBUS" "$@"
 	)
 }

@@ -197,6 +197,15 @@ key_files(void **state)
 	assert_int_equal(gx_key_load_private(path, &a, &e), GX_FATAL);
 	assert_string_equal(e.code, "key.mode");
 	assert_null(a);
+	if (geteuid() == 0) { /* only root can give it away */
+		assert_int_equal(chmod(path, 0600), 0);
+		assert_int_equal(chown(path, 65534, (gid_t)-1), 0);
+		assert_int_equal(gx_key_load_private(path, &a, &e), GX_FATAL);
+		assert_string_equal(e.code, "key.owner");
+		assert_non_null(strstr(e.text, "run it as that user"));
+		assert_null(a);
+		assert_int_equal(chown(path, 0, (gid_t)-1), 0);
+	}
 	assert_int_equal(gx_key_load_private(dir, &a, &e), GX_FATAL);
 	assert_string_equal(e.code, "key.open");
 	assert_int_equal(gx_key_load_public(path, &a, &e), GX_FATAL);
