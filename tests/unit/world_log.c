@@ -430,7 +430,7 @@ world_log_trim(void)
 				  (long long)low);
 			city->low = low;
 		}
-		if (kept_at(HUB, p) > hub->n) {
+		if (W.db[HUB].next_offset[p] > hub->n) {
 			continue; /* it lost its end: nobody trims now */
 		}
 		low = lower(kept_at(HUB, p), best);
