@@ -508,7 +508,7 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 		pl->is_dirty = true; /* what was passed over first */
 		return GX_OK;
 	}
-	if (pl->read_at < pl->upto) {
+	if (pl->has_behind || pl->read_at < pl->upto) {
 		return GX_OK; /* reading again as it is: let it arrive */
 	}
 	HASH_ITER (hh, pl->entries, en, next) {

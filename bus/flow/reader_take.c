@@ -235,6 +235,7 @@ int64_t
 gx_reader_commit_upto(struct place *pl)
 {
 	int64_t upto = pl->upto;
+	int64_t floor;
 	bool has_rowless = false;
 	struct entry *en;
 	struct entry *next;
@@ -250,8 +251,10 @@ gx_reader_commit_upto(struct place *pl)
 		upto = en->stopped_at < upto ? en->stopped_at : upto;
 	}
 	pl->has_rowless = has_rowless;
-	/* Never back: below lies what we have committed since. */
-	return upto > pl->next_offset ? upto : pl->next_offset;
+	/* Back only as far as the log lost its end: below that lies what was
+	 * committed. */
+	floor = pl->next_offset < pl->upto ? pl->next_offset : pl->upto;
+	return upto > floor ? upto : floor;
 }
 
 enum gx_rc

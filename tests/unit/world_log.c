@@ -430,6 +430,9 @@ world_log_trim(void)
 				  (long long)low);
 			city->low = low;
 		}
+		if (W.db[HUB].next_offset[p] > hub->n) {
+			continue; /* it lost its end: nobody trims now */
+		}
 		low = lower(kept_at(HUB, p), best);
 		low = receipted_to(HUB, p, low);
 		hub->low = low > hub->low ? low : hub->low;
