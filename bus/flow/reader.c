@@ -475,28 +475,6 @@ wait_ms(const struct gx_reader *r, int timeout_ms)
 }
 
 /* Some of a place's waiting streams look again, others at the next turn. */
-/* Each look reads the partition again from where the stream stands, so they
- * become rarer the longer it waits. */
-static bool
-is_look_due(struct gx_reader *r, struct entry *en)
-{
-	int64_t now_ms = gx_mono_ms();
-	int64_t next_ms = en->look_ms * 2;
-
-	if (!gx_reader_is_wait(en->why)) {
-		return strcmp(en->why, "stream.behind") == 0;
-	}
-	if (now_ms < en->look_at_ms) {
-		return false;
-	}
-	next_ms = next_ms > 8 * r->conf.retry_ms ? 8 * r->conf.retry_ms
-		  : next_ms == 0		 ? r->conf.retry_ms
-						 : next_ms;
-	en->look_ms = next_ms;
-	en->look_at_ms = now_ms + next_ms;
-	return true;
-}
-
 static enum gx_rc
 retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 {
@@ -514,14 +492,14 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	HASH_ITER (hh, pl->entries, en, next) {
 		enum gx_rc rc;
 
-		if (!en->is_stopped || n++ < r->n_retried) {
+		if (!en->is_stopped ||
+		    !(gx_reader_is_wait(en->why) ||
+		      strcmp(en->why, "stream.behind") == 0) ||
+		    n++ < r->n_retried) {
 			continue;
 		}
 		if (!gx_reader_has_room(pl)) {
 			return GX_OK;
-		}
-		if (!is_look_due(r, en)) {
-			continue;
 		}
 		r->n_retried++;
 		rc = gx_reader_rewind(r, pl, en, en->stopped_at, e);

@@ -32,8 +32,6 @@ struct entry {
 	int64_t seek_end;    /* the offset where the gap was met */
 	int64_t live_from;   /* messages below were handled for this stream */
 	int64_t stopped_at;  /* where it must go on, if stopped or behind */
-	int64_t look_at_ms;  /* waiting: when it looks again */
-	int64_t look_ms;     /* and how long it waited before that */
 	/* Of the marker that is missing; while it waits for a key: the highest
 	 * met under keys not known here. */
 	uint64_t need_epoch;
