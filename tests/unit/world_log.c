@@ -309,7 +309,9 @@ world_log_junk(void)
 	struct w_blob *b;
 	size_t i;
 
-	if (la->n == la->low || world_one_in(4)) {
+	if (la->n == la->low ||
+	    (!world_forges && la->msgs[la->n - 1].blob->is_junk) ||
+	    world_one_in(4)) {
 		b = new_blob(GX_SLICE("x"), GX_SLICE("{\"v\":\"nothing\"}\n"));
 	} else {
 		const struct w_blob *old = la->msgs[la->n - 1].blob;
@@ -322,7 +324,8 @@ world_log_junk(void)
 		W.is_forged = true;
 		/* No epoch of the far future: nothing but the true key, or a
 		 * person who says that there is none, ends that. */
-		b->is_forged = old->is_forged || world_one_in(3);
+		b->is_forged =
+			world_forges && (old->is_forged || world_one_in(3));
 		if (b->is_forged) {
 			forge_key(b);
 		} else {
