@@ -67,7 +67,7 @@ free_source(struct gx_source **s)
 }
 
 enum gx_rc
-gx_src_pg_new(const struct gx_src_pg_conf *conf, struct gx_source **out,
+gx_src_pg_new(const struct gx_source_conf *conf, struct gx_source **out,
 	      struct gx_err *e)
 {
 	struct gx_src_pg *src = gx_mem_new(sizeof(*src));
@@ -87,26 +87,26 @@ gx_src_pg_new(const struct gx_src_pg_conf *conf, struct gx_source **out,
 	return rc;
 }
 
-const char *
-gx_src_pg_origin(const struct gx_source *s)
+static const char *
+origin_of(const struct gx_source *s)
 {
 	return ((const struct gx_src_pg *)s)->origin;
 }
 
-size_t
-gx_src_pg_n_streams(const struct gx_source *s)
+static size_t
+n_streams_of(const struct gx_source *s)
 {
 	return ((const struct gx_src_pg *)s)->n_streams;
 }
 
-const char *
-gx_src_pg_stream(const struct gx_source *s, size_t i)
+static const char *
+stream_of(const struct gx_source *s, size_t i)
 {
 	return ((const struct gx_src_pg *)s)->streams[i].name;
 }
 
-const struct gx_resource *
-gx_src_pg_resource(const struct gx_source *s, size_t i)
+static const struct gx_resource *
+resource_of(const struct gx_source *s, size_t i)
 {
 	const struct gx_src_pg *src = (const struct gx_src_pg *)s;
 
@@ -469,6 +469,10 @@ lag_of_source(struct gx_source *s)
 }
 
 static const struct gx_source_ops src_pg_ops = {
+	.origin = origin_of,
+	.n_streams = n_streams_of,
+	.stream = stream_of,
+	.resource = resource_of,
 	.take = take_source,
 	.start = gx_src_pg_start,
 	.read = read_source,

@@ -269,9 +269,6 @@ read_names(struct gx_src_pg *src, const struct gx_json *d, const char *node,
 	const char *publication = gx_json_str(d, "publication", slot);
 	char text[160];
 
-	if (strcmp(gx_json_str(d, "kind", ""), "pg-cdc") != 0) {
-		return refuse(e, "/kind", "must be \"pg-cdc\"");
-	}
 	if (!is_word(name, "-", 32)) {
 		return refuse(e, "/name", "must be 1 to 32 of a-z, 0-9 and -");
 	}
@@ -318,7 +315,7 @@ split_table(struct gx_src_pg *src, const char *text, struct pg_table *t)
 }
 
 static enum gx_rc
-read_table(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
+read_table(struct gx_src_pg *src, const struct gx_source_conf *conf,
 	   const struct gx_json *d, size_t i, struct gx_err *e)
 {
 	static const struct member known[] = {{"table", GX_JSON_STRING},
@@ -328,6 +325,7 @@ read_table(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 					      {NULL, GX_JSON_NULL}};
 	struct pg_table *t = &src->tables[i];
 	const char *resource = gx_json_str(d, "resource", "");
+	struct gx_host_conf host = {.map = gx_json_get(d, "map")};
 	char where[64];
 	int64_t n;
 	enum gx_rc rc;
@@ -370,8 +368,10 @@ read_table(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 	t->first_stream = src->n_streams;
 	src->n_streams += t->n_streams;
 	(void)snprintf(where, sizeof(where), "/tables/%zu/map", i);
-	return gx_host_new(gx_json_get(d, "map"), where, t->resource, &t->host,
-			   e);
+	host.where = where;
+	host.r = t->resource;
+	rc = gx_host_find("row", where, &host.adapter, e);
+	return rc == GX_OK ? gx_host_new(&host, &t->host, e) : rc;
 }
 
 static void
@@ -396,7 +396,7 @@ name_streams(struct gx_src_pg *src)
 }
 
 static enum gx_rc
-read_tree(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
+read_tree(struct gx_src_pg *src, const struct gx_source_conf *conf,
 	  const struct gx_json *d, struct gx_err *e)
 {
 	static const struct member known[] = {
@@ -453,7 +453,7 @@ read_tree(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 }
 
 enum gx_rc
-gx_src_pg_read_conf(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
+gx_src_pg_read_conf(struct gx_src_pg *src, const struct gx_source_conf *conf,
 		    struct gx_err *e)
 {
 	struct gx_arena *a = gx_arena_new(8u << 20);

@@ -159,7 +159,7 @@ src_pg_of(struct gx_source *s)
 
 /* ---- src_pg_conf.c ---- */
 enum gx_rc gx_src_pg_read_conf(struct gx_src_pg *src,
-			       const struct gx_src_pg_conf *conf,
+			       const struct gx_source_conf *conf,
 			       struct gx_err *e) GX_MUSTCHECK;
 
 /* ---- src_pg_start.c ---- */

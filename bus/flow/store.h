@@ -124,9 +124,20 @@ struct gx_store_ops {
 	/* "" if nothing was ever released. */
 	enum gx_rc (*released)(struct gx_store *s, const char *flow,
 			       struct gx_buf *pos, struct gx_err *e);
+	/* Close and forget; in the thread that used it last. */
+	void (*free)(struct gx_store **s);
 };
 struct gx_store { /* embedded first by implementations */
 	const struct gx_store_ops *ops;
 };
+
+/* Accepts NULL. */
+static inline void
+gx_store_free(struct gx_store **s)
+{
+	if (*s != NULL) {
+		(*s)->ops->free(s);
+	}
+}
 
 #endif

@@ -17,6 +17,10 @@
  * all: a writer counts in memory, and one that began again from nothing would
  * let another share of a mass change pass each time somebody restarts it.
  *
+ * A flow that could not be built, because its declaration is refused, has no
+ * worker either.  Its row shows it as stopped, with the error, and an order to
+ * restart it builds it anew from what its files then say.
+ *
  * If the database is away, flows go on as last told.  If we die between taking
  * an acceptance and handing it on, the operator has to say it again: the guard
  * errs on the side of waiting.
@@ -101,11 +105,28 @@ obey(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 }
 
 static void
-note_metrics(const struct gx_node_flow *f, const struct gx_worker_view *v)
+note_phase(const struct gx_node_flow *f, enum gx_worker_phase phase)
 {
 	const char *label[] = {f->name, NULL};
 
-	gx_metric_set(gx_metric(GX_M_FLOW_STATE, label), (double)v->phase);
+	gx_metric_set(gx_metric(GX_M_FLOW_STATE, label), (double)phase);
+}
+
+/* The flow as its worker, or in place of one its fault, says it is. */
+static void
+view(const struct gx_node_flow *f, struct gx_worker_view *v)
+{
+	if (f->worker != NULL) {
+		gx_worker_view(f->worker, v);
+		return;
+	}
+	*v = (struct gx_worker_view){
+		.phase = GX_W_STOPPED,
+		.since_ms = f->fault_at_ms,
+		.status = gx_mem_strdup("{}"),
+	};
+	snprintf(v->code, sizeof v->code, "%s", f->fault.code);
+	snprintf(v->text, sizeof v->text, "%s", f->fault.text);
 }
 
 static enum gx_rc
@@ -117,13 +138,13 @@ tell(struct gx_node *n, const struct gx_node_flow *f, struct gx_err *e)
 	struct gx_jw w;
 	enum gx_rc rc;
 
-	gx_worker_view(f->worker, &v);
-	note_metrics(f, &v);
+	view(f, &v);
+	note_phase(f, v.phase);
 	gx_time_format(v.since_ms, since);
 	gx_buf_init(&b, STATUS_MAX);
 	gx_jw_init(&w, &b);
 	gx_jw_begin(&w, '{');
-	gx_jw_kv_str(&w, "kind", gx_worker_kind(f->worker));
+	gx_jw_kv_str(&w, "kind", f->kind->word);
 	gx_jw_kv_str(&w, "since", since);
 	gx_jw_name(&w, "detail");
 	gx_jw_raw(&w, gx_slice_str(v.status));
@@ -141,12 +162,43 @@ tell(struct gx_node *n, const struct gx_node_flow *f, struct gx_err *e)
 	return rc;
 }
 
+/* A flow that could not be built: an order to restart it reads its files
+ * again.  Kept as it is while a server is away. */
+static enum gx_rc
+mend(struct gx_node *n, size_t i, struct gx_err *e)
+{
+	struct gx_node_flow *f = &n->flows[i];
+	struct gx_err fault = f->fault;
+	const struct gx_rows *rows;
+	int64_t restarts;
+	enum gx_rc rc = gx_pg_query(n->pg,
+				    "SELECT restarts, wish FROM gx_flow "
+				    "WHERE flow = $1",
+				    1, &f->name, &rows, e);
+
+	if (rc != GX_OK || gx_rows_n(rows) == 0) {
+		return rc;
+	}
+	restarts = gx_rows_int(rows, 0, 0);
+	f->is_paused = strcmp(gx_rows_str(rows, 0, 1), "pause") == 0;
+	if (restarts > f->restarts) {
+		f->fault.code = NULL;
+		gx_source_free(&f->src);
+		rc = gx_node_start_flow(n, i, e);
+		if (rc != GX_OK) {
+			f->fault = fault;
+			return rc;
+		}
+		f->restarts = restarts;
+	}
+	return tell(n, f, e);
+}
+
 /* The row keeps the error; only an acceptance lets the flow begin. */
 static enum gx_rc
 hold(struct gx_node *n, size_t i, struct gx_err *e)
 {
 	struct gx_node_flow *f = &n->flows[i];
-	const char *label[] = {f->name, NULL};
 	const char *p[] = {f->name, n->process};
 	const struct gx_rows *rows;
 	enum gx_rc rc = gx_pg_query(n->pg,
@@ -155,7 +207,7 @@ hold(struct gx_node *n, size_t i, struct gx_err *e)
 				    "RETURNING accept",
 				    2, p, &rows, e);
 
-	gx_metric_set(gx_metric(GX_M_FLOW_STATE, label), GX_W_STOPPED);
+	note_phase(f, GX_W_STOPPED);
 	if (rc != GX_OK || gx_rows_n(rows) == 0 || !gx_rows_bool(rows, 0, 0)) {
 		return rc;
 	}
@@ -183,6 +235,10 @@ gx_control_tick(struct gx_node *n, struct gx_err *e)
 
 		if (f->is_held) {
 			rc = hold(n, i, e);
+			continue;
+		}
+		if (f->fault.code != NULL) {
+			rc = mend(n, i, e);
 			continue;
 		}
 		if (f->worker == NULL) {

@@ -165,7 +165,7 @@ static enum gx_rc
 run(struct drive *d, struct gx_source *s, struct gx_err *e)
 {
 	struct gx_slice pos[MAX];
-	size_t n = gx_src_pg_n_streams(s);
+	size_t n = s->ops->n_streams(s);
 	struct gx_buf last;
 	enum gx_rc rc = s->ops->take(s, e);
 
@@ -196,7 +196,7 @@ print_end(const struct drive *d, struct gx_source *s)
 	static const char *const ops[] = {"u", "d", "q", "s", "e", "end"};
 	struct rusage use;
 
-	for (size_t i = 0; d->counts && i < gx_src_pg_n_streams(s); i++) {
+	for (size_t i = 0; d->counts && i < s->ops->n_streams(s); i++) {
 		(void)printf("%zu", i);
 		for (size_t k = 0; k < 5; k++) {
 			(void)printf(" %s=%llu", ops[k],
@@ -257,7 +257,7 @@ main(int argc, char **argv)
 			  .max = UINT64_MAX,
 			  .settles = true,
 			  .releases = true};
-	struct gx_src_pg_conf conf = {
+	struct gx_source_conf conf = {
 		.node = "450100", .resource = find_resource, .ctx = &d};
 	struct gx_source *s = NULL;
 	struct gx_err e = {0};
@@ -267,7 +267,7 @@ main(int argc, char **argv)
 	gx_log_setup(GX_LOG_INFO, false);
 	load_state(&d);
 	conf.path = d.decl;
-	rc = gx_src_pg_new(&conf, &s, &e);
+	rc = gx_source_new(&conf, &s, &e);
 	if (rc == GX_OK) {
 		rc = run(&d, s, &e);
 	}

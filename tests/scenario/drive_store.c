@@ -426,7 +426,7 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < STORES; i++) {
 		if ((s = sides[i]) != NULL) {
 			forget();
-			gx_store_pg_free(&s->store);
+			gx_store_free(&s->store);
 			gx_mem_free(s);
 		}
 	}

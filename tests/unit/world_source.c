@@ -182,6 +182,37 @@ drop(struct gx_source *s)
 	}
 }
 
+static const char *
+origin(const struct gx_source *s)
+{
+	return ((const struct handle *)(const void *)s)->db->no
+		       ? "/450100/civil/pop"
+		       : "/450100/hrss/social";
+}
+
+static size_t
+n_streams(const struct gx_source *s)
+{
+	return ((const struct handle *)(const void *)s)->db->n_streams;
+}
+
+static const char *
+stream(const struct gx_source *s, size_t i)
+{
+	const struct handle *h = (const struct handle *)(const void *)s;
+
+	return W.stream[h->db->first + i].name;
+}
+
+/* No resource is declared in this world: its readers admit by themselves. */
+static const struct gx_resource *
+resource(const struct gx_source *s, size_t i)
+{
+	(void)s;
+	(void)i;
+	return NULL;
+}
+
 static int64_t
 lag_bytes(struct gx_source *s)
 {
@@ -197,6 +228,10 @@ free_handle(struct gx_source **s)
 }
 
 static const struct gx_source_ops ops = {
+	.origin = origin,
+	.n_streams = n_streams,
+	.stream = stream,
+	.resource = resource,
 	.take = take,
 	.start = start,
 	.read = read_one,

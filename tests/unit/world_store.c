@@ -405,6 +405,13 @@ released(struct gx_store *s, const char *flow, struct gx_buf *pos,
 	return rc;
 }
 
+/* Its database is the world's and stays. */
+static void
+leave(struct gx_store **s)
+{
+	*s = NULL;
+}
+
 const struct gx_store_ops world_store_ops = {
 	.load = load,
 	.look = look,
@@ -416,4 +423,5 @@ const struct gx_store_ops world_store_ops = {
 	.settle = settle,
 	.release = release,
 	.released = released,
+	.free = leave,
 };
