@@ -15,11 +15,11 @@
 
 /* What a read handed over.  Lent until the next call on the source. */
 struct gx_rec {
-	bool is_progress; /* no record: only pos moved (idle, filtered) */
-	size_t stream;	  /* index into the flow's streams */
-	struct gx_line line;   /* ready to be put; for a reject: op
+	bool is_progress;    /* no record: only pos moved (idle, filtered) */
+	size_t stream;	     /* index into the flow's streams */
+	struct gx_line line; /* ready to be put; for a reject: op
 				  GX_OP_SET_ASIDE with the key, or key.n = 0 */
-	struct gx_slice pos;   /* position after this record */
+	struct gx_slice pos; /* position after this record */
 	bool is_reject;
 	const struct gx_fault *faults; /* reject */
 	size_t n_faults;
@@ -45,6 +45,10 @@ struct gx_source_ops {
 	 * the source.  GX_FATAL: the flow stops. */
 	enum gx_rc (*read)(struct gx_source *s, int timeout_ms,
 			   struct gx_rec *rec, struct gx_err *e);
+	/* Look after what the source keeps for us; at any time, taken or not,
+	 * and called even while nothing is read.  GX_FATAL: its ceiling was
+	 * reached and it was given up.  GX_ABORT, GX_FENCED: as read. */
+	enum gx_rc (*tend)(struct gx_source *s, struct gx_err *e);
 	/* Everything at or below pos may be forgotten by the source. */
 	enum gx_rc (*release)(struct gx_source *s, struct gx_slice pos,
 			      struct gx_err *e);

@@ -107,12 +107,13 @@ struct gx_store_ops {
 	enum gx_rc (*settle)(struct gx_store *s, struct gx_slice stream,
 			     uint64_t next_seq, struct gx_err *e);
 	/* Note what a source may forget, durably, before it is told; rows of
-	 * the quarantine up to id upto are covered by it. */
-	enum gx_rc (*release)(struct gx_store *s, const char *flow,
+	 * the quarantine up to id upto are covered by it.  Noted by origin: a
+	 * flow may be renamed. */
+	enum gx_rc (*release)(struct gx_store *s, const char *origin,
 			      struct gx_slice pos, uint64_t upto,
 			      struct gx_err *e);
 	/* "" if nothing was ever released. */
-	enum gx_rc (*released)(struct gx_store *s, const char *flow,
+	enum gx_rc (*released)(struct gx_store *s, const char *origin,
 			       struct gx_buf *pos, struct gx_err *e);
 };
 struct gx_store { /* embedded first by implementations */
