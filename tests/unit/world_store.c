@@ -398,7 +398,8 @@ released(struct gx_store *s, const char *origin, struct gx_buf *pos,
 	enum gx_rc rc = world_before(GX_AGAIN, e);
 
 	gx_buf_reset(pos);
-	if (rc == GX_OK) {
+	/* Nothing was ever noted under a flow's name in this world. */
+	if (rc == GX_OK && origin[0] == '/') {
 		gx_buf_puts(pos, W.db[node_of(s)].released[source_of(origin)]);
 	}
 	return rc;
