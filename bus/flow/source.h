@@ -58,6 +58,10 @@ struct gx_source_ops {
 	 * the source.  GX_FATAL: the flow stops. */
 	enum gx_rc (*read)(struct gx_source *s, int timeout_ms,
 			   struct gx_rec *rec, struct gx_err *e);
+	/* Look after what the source keeps for us; at any time, taken or not,
+	 * and called even while nothing is read.  GX_FATAL: its ceiling was
+	 * reached and it was given up.  GX_ABORT, GX_FENCED: as read. */
+	enum gx_rc (*tend)(struct gx_source *s, struct gx_err *e);
 	/* Everything at or below pos may be forgotten by the source. */
 	enum gx_rc (*release)(struct gx_source *s, struct gx_slice pos,
 			      struct gx_err *e);

@@ -23,9 +23,10 @@
 
 #include "base/log.h"
 
-#define STATUS_MS 1000 /* word to the server that we live */
-#define LOOK_MS 5000   /* look at the lag */
-#define SKIP_MS 20     /* longest run over known changes in one read */
+#define STATUS_MS 1000	   /* word to the server that we live */
+#define LOOK_MS 5000	   /* look at the lag */
+#define PUBLISHED_MS 60000 /* look at the publication */
+#define SKIP_MS 20	   /* longest run over known changes in one read */
 
 static const struct gx_source_ops src_pg_ops;
 
@@ -233,7 +234,38 @@ tend(struct gx_src_pg *src, struct gx_err *e)
 	if (now_ms - src->looked_at_ms >= LOOK_MS) {
 		rc = gx_src_pg_look(src, e);
 	}
+	if (rc == GX_OK && src->is_streaming &&
+	    now_ms - src->published_at_ms >= PUBLISHED_MS) {
+		rc = gx_src_pg_look_published(src, e);
+	}
 	return rc;
+}
+
+/* Also when nothing is taken: a slot that stands still keeps WAL all the same.
+ * What is away is for take() and read() to report. */
+static enum gx_rc
+tend_source(struct gx_source *s, struct gx_err *e)
+{
+	struct gx_src_pg *src = src_pg_of(s);
+	struct gx_err away = {0};
+	enum gx_rc rc;
+
+	if (src->ctl == NULL || !gx_pg_alive(src->ctl)) {
+		if (gx_mono_ms() - src->looked_at_ms < LOOK_MS) {
+			return GX_OK;
+		}
+		src->looked_at_ms = gx_mono_ms();
+		if (gx_src_pg_open_ctl(src, &away) != GX_OK) {
+			return GX_OK;
+		}
+		src->looked_at_ms = 0;
+	}
+	rc = tend(src, &away);
+	if (rc == GX_FATAL || rc == GX_FENCED) {
+		*e = away;
+		return rc;
+	}
+	return GX_OK;
 }
 
 static void
@@ -372,6 +404,10 @@ read_change(struct gx_src_pg *src, int timeout_ms, struct gx_rec *rec,
 {
 	int64_t began_ms = gx_mono_ms();
 
+	if (!src->is_streaming) { /* every table is stopped: no slot */
+		return GX_ERR(e, GX_ABORT, "source.not_taken",
+			      "no declared table can be read");
+	}
 	for (;;) {
 		int64_t spent_ms = gx_mono_ms() - began_ms;
 		int wait_ms =
@@ -421,6 +457,9 @@ read_source(struct gx_source *s, int timeout_ms, struct gx_rec *rec,
 		if (rc != GX_OK) {
 			return rc;
 		}
+		if (src->n_todo > 0) {
+			continue; /* a table left the publication */
+		}
 		if (src->phase == PG_CHANGES) {
 			return read_change(src, timeout_ms, rec, e);
 		}
@@ -428,7 +467,7 @@ read_source(struct gx_source *s, int timeout_ms, struct gx_rec *rec,
 			return GX_ERR(e, GX_ABORT, "source.not_taken",
 				      "the source is not taken");
 		}
-		rc = gx_src_pg_read_on(src, rec, &has_rec, e);
+		rc = gx_src_pg_read_on(src, timeout_ms, rec, &has_rec, e);
 		if (rc != GX_OK || has_rec) {
 			return rc;
 		}
@@ -476,6 +515,7 @@ static const struct gx_source_ops src_pg_ops = {
 	.take = take_source,
 	.start = gx_src_pg_start,
 	.read = read_source,
+	.tend = tend_source,
 	.release = release_source,
 	.drop = drop_source,
 	.lag_bytes = lag_of_source,

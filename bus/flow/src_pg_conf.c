@@ -150,19 +150,6 @@ resolve(const char *decl_path, const char *name, char out[PATH_MAX])
 	}
 }
 
-static void
-put_quoted(struct gx_buf *b, const char *s)
-{
-	(void)gx_buf_putc(b, '\'');
-	for (; *s != '\0'; s++) {
-		if (*s == '\'' || *s == '\\') {
-			(void)gx_buf_putc(b, '\\');
-		}
-		(void)gx_buf_putc(b, *s);
-	}
-	(void)gx_buf_putc(b, '\'');
-}
-
 static enum gx_rc
 read_connection(struct gx_src_pg *src, const struct gx_json *conn,
 		const char *decl_path, struct gx_err *e)
@@ -175,7 +162,8 @@ read_connection(struct gx_src_pg *src, const struct gx_json *conn,
 	const char *file = gx_json_str(conn, "conninfo_file", NULL);
 	const char *passfile = gx_json_str(conn, "passfile", NULL);
 	char path[PATH_MAX];
-	struct gx_buf *b = &src->conninfo;
+	struct gx_err why = {0};
+	struct gx_buf *b = &src->conninfo, text;
 	enum gx_rc rc = check_members(conn, "/connection", known, e);
 
 	if (rc != GX_OK) {
@@ -185,26 +173,34 @@ read_connection(struct gx_src_pg *src, const struct gx_json *conn,
 		return refuse(e, "/connection",
 			      "needs either conninfo or conninfo_file");
 	}
-	if (conninfo != NULL && strstr(conninfo, "password") != NULL) {
-		return refuse(e, "/connection/conninfo",
-			      "no password here: put it into passfile, or the "
-			      "whole string into conninfo_file, mode 0600");
-	}
+	gx_buf_init(&text, CONNINFO_MAX);
 	if (file != NULL) {
 		resolve(decl_path, file, path);
-		rc = read_file(path, true, b, e);
-		while (b->n > 0 &&
-		       (b->p[b->n - 1] == '\n' || b->p[b->n - 1] == '\r')) {
-			gx_buf_cut(b, b->n - 1);
+		rc = read_file(path, true, &text, e);
+		while (text.n > 0 && (text.p[text.n - 1] == '\n' ||
+				      text.p[text.n - 1] == '\r')) {
+			gx_buf_cut(&text, text.n - 1);
 		}
 	} else {
-		(void)gx_buf_puts(b, conninfo);
+		(void)gx_buf_puts(&text, conninfo);
 	}
-	if (rc == GX_OK && passfile != NULL) {
+	if (passfile != NULL) {
 		resolve(decl_path, passfile, path);
-		(void)gx_buf_puts(b, " passfile=");
-		put_quoted(b, path);
 	}
+	if (rc == GX_OK &&
+	    gx_pg_conninfo(gx_buf_str(&text), passfile != NULL ? path : NULL,
+			   file != NULL, b, &why) != GX_OK) {
+		rc = GX_ERR(e, GX_REJECT, "adapter.declaration",
+			    "/connection/%s: %s; a password belongs into "
+			    "passfile, or the whole string into "
+			    "conninfo_file, mode 0600",
+			    file != NULL ? "conninfo_file" : "conninfo",
+			    why.text);
+	}
+	if (text.p != NULL) {
+		gx_mem_wipe(text.p, text.cap);
+	}
+	gx_buf_free(&text);
 	return rc;
 }
 
@@ -241,6 +237,17 @@ read_ceilings(struct gx_src_pg *src, const struct gx_json *d, struct gx_err *e)
 	if (strcmp(what, "drop") != 0 && strcmp(what, "warn") != 0) {
 		return refuse(e, "/on_slot_lag_max",
 			      "must be \"drop\" or \"warn\"");
+	}
+	if (!gx_parse_size(gx_json_str(d, "slot_lag_hard", "0"),
+			   &src->slot_lag_hard) ||
+	    (src->slot_lag_hard != 0 &&
+	     src->slot_lag_hard < src->slot_lag_max)) {
+		return refuse(e, "/slot_lag_hard",
+			      "must be a size like \"1G\", at least "
+			      "slot_lag_max");
+	}
+	if (src->slot_lag_hard == 0) {
+		src->slot_lag_hard = 2 * src->slot_lag_max;
 	}
 	src->drops_slot = strcmp(what, "drop") == 0;
 	if (again != NULL && !gx_lsn_parse(again, &src->begin_again_after)) {
@@ -408,6 +415,7 @@ read_tree(struct gx_src_pg *src, const struct gx_source_conf *conf,
 		{"publication", GX_JSON_STRING},
 		{"create_publication", GX_JSON_TRUE},
 		{"slot_lag_max", GX_JSON_STRING},
+		{"slot_lag_hard", GX_JSON_STRING},
 		{"slot_lag_wait", GX_JSON_STRING},
 		{"on_slot_lag_max", GX_JSON_STRING},
 		{"steal_after", GX_JSON_STRING},

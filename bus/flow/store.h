@@ -116,13 +116,14 @@ struct gx_store_ops {
 			     uint64_t next_seq, uint64_t epoch,
 			     struct gx_err *e);
 	/* Note what a source may forget, durably, before it is told; rows of
-	 * the quarantine up to id upto are covered by it.  GX_FENCED
-	 * "writer.fenced": a higher epoch has released; nothing changed. */
-	enum gx_rc (*release)(struct gx_store *s, const char *flow,
+	 * the quarantine up to id upto are covered by it.  Noted by origin: a
+	 * flow may be renamed.  GX_FENCED "writer.fenced": a higher epoch has
+	 * released; nothing changed. */
+	enum gx_rc (*release)(struct gx_store *s, const char *origin,
 			      struct gx_slice pos, uint64_t upto,
 			      uint64_t epoch, struct gx_err *e);
 	/* "" if nothing was ever released. */
-	enum gx_rc (*released)(struct gx_store *s, const char *flow,
+	enum gx_rc (*released)(struct gx_store *s, const char *origin,
 			       struct gx_buf *pos, struct gx_err *e);
 	/* Close and forget; in the thread that used it last. */
 	void (*free)(struct gx_store **s);
