@@ -9,7 +9,10 @@
  *
  * A wish survives a restart: a paused flow stays paused.  An order to restart
  * is a counter, so that two orders are two, and one that stood there before we
- * came is none.  An acceptance is taken once, by the daemon that lives: one
+ * came is none.  A restart of a flow that has files of its own, such as the
+ * declaration of a source, ends its worker and builds it anew from what the
+ * files then say; it is done between two looks, so that a worker that is slow
+ * to end holds up nobody.  An acceptance is taken once, by the daemon that lives: one
  * that stood there when we start is dropped, because nobody knows any more
  * which change it was meant for.
  *
@@ -64,6 +67,24 @@ gx_control_begin(struct gx_node *n, struct gx_err *e)
 	return rc;
 }
 
+/* A flow with files of its own is built anew from what they then say.  Not one
+ * that the guard has stopped: its writer holds the count. */
+static void
+restart(struct gx_node_flow *f)
+{
+	struct gx_worker_view v;
+
+	gx_worker_view(f->worker, &v);
+	gx_mem_free(v.status);
+	if (f->kind->ops->read == NULL ||
+	    strcmp(v.code, "guard.mass_change") == 0) {
+		gx_worker_restart(f->worker);
+		return;
+	}
+	gx_worker_ask_end(f->worker);
+	f->is_renewed = true;
+}
+
 /* Wishes of one flow, and the acceptance taken out of the row. */
 static enum gx_rc
 obey(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
@@ -98,7 +119,7 @@ obey(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 	}
 	f->is_paused = wants_pause;
 	if (restarts > f->restarts) {
-		gx_worker_restart(f->worker);
+		restart(f);
 	}
 	f->restarts = restarts;
 	return GX_OK;
@@ -183,7 +204,7 @@ mend(struct gx_node *n, size_t i, struct gx_err *e)
 	f->is_paused = strcmp(gx_rows_str(rows, 0, 1), "pause") == 0;
 	if (restarts > f->restarts) {
 		f->fault.code = NULL;
-		gx_source_free(&f->src);
+		gx_node_drop_flow(f);
 		rc = gx_node_start_flow(n, i, e);
 		if (rc != GX_OK) {
 			f->fault = fault;
@@ -192,6 +213,23 @@ mend(struct gx_node *n, size_t i, struct gx_err *e)
 		f->restarts = restarts;
 	}
 	return tell(n, f, e);
+}
+
+/* Once the old worker has ended the flow begins again; a server that is away
+ * is tried at the next look. */
+static enum gx_rc
+renew(struct gx_node *n, size_t i, struct gx_err *e)
+{
+	struct gx_node_flow *f = &n->flows[i];
+	enum gx_rc rc;
+
+	if (f->worker != NULL && !gx_worker_join(&f->worker, 0)) {
+		return tell(n, f, e);
+	}
+	gx_node_drop_flow(f);
+	rc = gx_node_start_flow(n, i, e);
+	f->is_renewed = rc != GX_OK;
+	return rc;
 }
 
 /* The row keeps the error; only an acceptance lets the flow begin. */
@@ -235,6 +273,10 @@ gx_control_tick(struct gx_node *n, struct gx_err *e)
 
 		if (f->is_held) {
 			rc = hold(n, i, e);
+			continue;
+		}
+		if (f->is_renewed) {
+			rc = renew(n, i, e);
 			continue;
 		}
 		if (f->fault.code != NULL) {

@@ -199,8 +199,8 @@ gx_node_new(const struct gx_conf *conf, struct gx_node **out, struct gx_err *e)
 	return GX_OK;
 }
 
-static void
-free_flow(struct gx_node_flow *f)
+void
+gx_node_drop_flow(struct gx_node_flow *f)
 {
 	gx_source_free(&f->src);
 	gx_store_free(&f->store);
@@ -222,7 +222,7 @@ gx_node_free(struct gx_node **np)
 	}
 	*np = NULL;
 	for (size_t i = 0; i < n->n_flows; i++) {
-		free_flow(&n->flows[i]);
+		gx_node_drop_flow(&n->flows[i]);
 	}
 	gx_pg_close(&n->pg);
 	for (size_t i = 0; i < n->n_resources; i++) {

@@ -39,6 +39,7 @@ struct gx_node_flow {
 	struct gx_worker *worker;
 	bool is_paused;	  /* the wish that was last obeyed */
 	bool is_held;	  /* by the guard since a former life: no worker */
+	bool is_renewed;  /* its worker ends and is to be built anew */
 	int64_t restarts; /* likewise; -1: not read so far */
 	/* code != NULL: it could not be built, no worker; a restart tries
 	 * again. */
@@ -99,6 +100,9 @@ enum gx_rc gx_node_prepare(struct gx_node *n, struct gx_err *e) GX_MUSTCHECK;
  * that control shows until a restart.  Others: a server is away, call again. */
 enum gx_rc gx_node_start_flow(struct gx_node *n, size_t i,
 			      struct gx_err *e) GX_MUSTCHECK;
+
+/* Give back all that was built for the flow; its worker must have ended. */
+void gx_node_drop_flow(struct gx_node_flow *f);
 
 /* A store on the node's database with its resources; flow: whose ceilings
  * count, NULL for none.  Freed by gx_store_free. */

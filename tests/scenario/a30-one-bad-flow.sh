@@ -97,6 +97,22 @@ wait_until 60 heads_equal
 wait_until 30 same_set
 is_state extra stopped || fail "extra: $(field flow show extra state)"
 
+step "a flow that runs: a restart reads the file again, good or bad"
+declare_as social 's/"social.insured"/"social.insurde"/'
+is_state social running || fail "a file alone stopped it"
+cli city flow restart social >/dev/null 2>&1 || fail "flow restart"
+refuses social '/tables/0/resource'
+put 50 351
+cp "$D/city/social.json" "$D/city/social-x.json"
+give "$D/city/social-x.json" 640
+cli city flow restart social >/dev/null 2>&1 || fail "flow restart"
+wait_until 30 is_state social running
+cli city flow restart social >/dev/null 2>&1 || fail "flow restart, again"
+put 50 401
+wait_until 60 heads_equal
+wait_until 30 same_set
+no_gap gx_hub
+
 step "a stream of an undeclared resource"
 hub_state() {
 	[ "$(cli hub stream list -o json 2>/dev/null |
