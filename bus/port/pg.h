@@ -76,7 +76,8 @@ enum gx_rc gx_pg_copy_put(struct gx_pg *pg, struct gx_slice rows,
 			  struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_pg_copy_end(struct gx_pg *pg, int64_t *n_rows,
 			  struct gx_err *e) GX_MUSTCHECK;
-/* COPY ... TO STDOUT.  GX_OK: a row, lent until the next call, or *is_end.
+/* COPY ... TO STDOUT.  copy_out only sends it: what is wrong with it is told
+ * by the first copy_get.  GX_OK: a row, lent until the next call, or *is_end.
  * GX_AGAIN: nothing within timeout_ms, e untouched.  An outage is GX_ABORT, so
  * that it is never taken for the end; the COPY is over with every other
  * answer too. */

@@ -72,11 +72,15 @@ gx_pg_copy_end(struct gx_pg *pg, int64_t *n_rows, struct gx_err *e)
 enum gx_rc
 gx_pg_copy_out(struct gx_pg *pg, const char *sql, struct gx_err *e)
 {
-	enum gx_rc rc = gx_pg_begin_copy(pg, sql, PGRES_COPY_OUT, e);
-
-	pg->in_copy_out = rc == GX_OK;
+	GX_ASSERT(pg->magic == PG_MAGIC && !pg->in_pipe);
+	gx_pg_forget(pg);
+	if (!gx_pg_alive(pg) || !PQsendQuery(pg->conn, sql)) {
+		return gx_pg_away(pg, e);
+	}
+	pg->in_copy_out = true;
+	pg->has_begun_out = false;
 	pg->copied_at_ms = gx_mono_ms();
-	return rc;
+	return GX_OK;
 }
 
 static enum gx_rc
@@ -89,6 +93,32 @@ cut_off(enum gx_rc rc, struct gx_err *e)
 		e->rc = GX_ABORT;
 	}
 	return GX_ABORT;
+}
+
+/* The server says that a COPY has begun together with its first rows, which
+ * may be long after.  1: it has; 0 nothing yet; -1 it failed, -2 the
+ * connection did. */
+static int
+wait_begin(struct gx_pg *pg, int timeout_ms, struct gx_err *e, enum gx_rc *rc)
+{
+	struct pollfd fd = {.fd = PQsocket(pg->conn), .events = POLLIN};
+	PGresult *res;
+
+	if (PQisBusy(pg->conn)) {
+		if (poll(&fd, 1, timeout_ms) > 0 && !PQconsumeInput(pg->conn)) {
+			return -2;
+		}
+		if (PQisBusy(pg->conn)) {
+			return 0;
+		}
+	}
+	res = PQgetResult(pg->conn);
+	pg->has_begun_out = PQresultStatus(res) == PGRES_COPY_OUT;
+	if (!pg->has_begun_out) {
+		*rc = gx_pg_fault(pg, res, e);
+	}
+	PQclear(res);
+	return pg->has_begun_out ? 1 : -1;
 }
 
 /* PQgetCopyData's answer: bytes of a row, 0 nothing yet, -1 the end or a
@@ -120,7 +150,8 @@ enum gx_rc
 gx_pg_copy_get(struct gx_pg *pg, int timeout_ms, struct gx_slice *row,
 	       bool *is_end, struct gx_err *e)
 {
-	int n;
+	enum gx_rc rc = GX_OK;
+	int n = 1;
 
 	gx_pg_forget(pg);
 	*row = gx_slice(NULL, 0);
@@ -128,7 +159,12 @@ gx_pg_copy_get(struct gx_pg *pg, int timeout_ms, struct gx_slice *row,
 	if (!pg->in_copy_out) {
 		return no_copy(pg, e);
 	}
-	n = wait_row(pg, timeout_ms);
+	if (!pg->has_begun_out) {
+		n = wait_begin(pg, timeout_ms, e, &rc);
+	}
+	if (n > 0) {
+		n = wait_row(pg, timeout_ms);
+	}
 	if (n > 0) {
 		*row = gx_slice(pg->copied, (size_t)n);
 		pg->copied_at_ms = gx_mono_ms();
@@ -140,6 +176,10 @@ gx_pg_copy_get(struct gx_pg *pg, int timeout_ms, struct gx_slice *row,
 	pg->in_copy_out = false;
 	if (n != -1) {
 		return cut_off(gx_pg_away(pg, e), e);
+	}
+	if (rc != GX_OK) {
+		(void)!gx_pg_drain(pg, NULL, NULL);
+		return cut_off(rc, e);
 	}
 	*is_end = true;
 	return cut_off(gx_pg_drain(pg, NULL, e), e);

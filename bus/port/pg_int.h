@@ -58,6 +58,7 @@ struct gx_pg {
 	size_t n_owes, owes_max;
 
 	bool in_copy_in, in_copy_out, in_repl;
+	bool has_begun_out;   /* its first answer has come */
 	int64_t copied_at_ms; /* when a row came, or the COPY began */
 	char *copied;	      /* libpq's buffer, lent out until the next call */
 };

@@ -337,8 +337,26 @@ step_conninfo() {
 	has '^0 .*"op":"u"'
 }
 
+step_waiting() {
+	fresh "a server that does not get to a table holds nobody up"
+	only "$D/one.json" public.ac01
+	DECL="$D/one.json"
+	drive --max 1
+	hold "LOCK TABLE ac01 IN ACCESS EXCLUSIVE MODE"
+	drive --idle 1500
+	lines '^0 ' 0
+	lines '^error' 0
+	let_go
+	drive
+	lines '^0 .*"op":"u"' 1
+	STEP="a snapshot outlives a pause of the reader"
+	fresh "$STEP"
+	drive --stand 11500
+	lines '"op":"u"' 2
+}
+
 for s in ${*:-encoding join replaced filtered nothing old_transaction
-	ceiling values conninfo}; do
+	ceiling values conninfo waiting}; do
 	"step_$s"
 done
 echo "all of e11 passed"
