@@ -12,8 +12,10 @@
 # their tests.  What a test printed is in build/test-logs/<name>.log, and the
 # end of it is shown if it failed.
 #
+# Scenarios have servers of their own: AT_ONCE=2 runs two at a time.
+#
 # Environment: OUT (build/obj) where the unit binaries are, SEEDS for the
-# simulation, TEST_TIMEOUT_S (600) for one scenario, JOBS (2).
+# simulation, TEST_TIMEOUT_S (600) for one scenario, JOBS (2) of make.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -24,7 +26,7 @@ JOBS=${JOBS:-2}
 ONLY=${ONLY:-*}
 LOGS=build/test-logs
 mkdir -p "$LOGS"
-rm -f "$LOGS"/*.log
+[ "${1:-}" = --one ] || rm -f "$LOGS"/*.log "$LOGS"/*.word
 
 n_passed=0
 n_failed=0
@@ -169,13 +171,35 @@ part_sim() {
 	done
 }
 
+# run.sh --one SCRIPT: run it and leave in a file what became of it
+one_script() {
+	run "$(basename "$1" .sh)" bash "$1"
+	word=failed
+	[ "$n_passed" -eq 0 ] || word=passed
+	[ "$n_skipped" -eq 0 ] || word=skipped
+	echo "$word" >"$LOGS/$(basename "$1" .sh).word"
+}
+
 # Names are a letter and a number; other files there are helpers.
 part_scripts() {
 	for t in tests/"$1"/[a-z][0-9]*.sh; do
+		[ -f "$t" ] && wanted "$(basename "$t" .sh)" && echo "$t"
+	done | OUT=$OUT xargs -r -P "${AT_ONCE:-1}" -n 1 sh tests/run.sh --one
+	for t in tests/"$1"/[a-z][0-9]*.sh; do
 		name=$(basename "$t" .sh)
-		[ -f "$t" ] && wanted "$name" && run "$name" bash "$t"
+		[ -f "$t" ] && wanted "$name" || continue
+		case $(cat "$LOGS/$name.word" 2>/dev/null) in
+		passed) n_passed=$((n_passed + 1)) ;;
+		skipped) n_skipped=$((n_skipped + 1)) ;;
+		*) fail "$name" ;;
+		esac
 	done
 }
+
+if [ "${1:-}" = --one ]; then
+	one_script "$2"
+	exit 0
+fi
 
 [ $# -gt 0 ] || set -- build lint unit sim scenario web
 for part; do
