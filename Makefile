@@ -44,7 +44,7 @@ $(OUT)/%.o: %.c
 # world*.c is what simulations run in.
 WORLD := $(filter tests/unit/world%,$(TEST_SRC))
 TEST_HELP := $(filter-out tests/unit/t_% tests/unit/sim_% $(WORLD),$(TEST_SRC))
-$(OUT)/tests/sim_%: $(OUT)/tests/unit/sim_%.o $(WORLD:%.c=$(OUT)/%.o) $(OUT)/libgx.a
+$(filter $(OUT)/tests/sim_%,$(TESTS)): $(OUT)/tests/sim_%: $(OUT)/tests/unit/sim_%.o $(WORLD:%.c=$(OUT)/%.o) $(OUT)/libgx.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(TEST_HELP:%.c=$(OUT)/%.o) $(OUT)/libgx.a

@@ -7,7 +7,12 @@
  * quarantine.  So a wrong adapter can only be wrong about content, and the
  * schema of the resource catches it there.
  *
- * An adapter exports one const struct gx_adapter.  The host takes it when its
+ * Driven today, by host.c: input GX_ABI_ROW with open, feed and close.  Not
+ * yet: GX_ABI_FILE and GX_ABI_RECORD, which the host refuses by name
+ * ("adapter.input"), and begin and end, which it does not call.
+ *
+ * An adapter exports one const struct gx_adapter and is found by its name in
+ * host_table.c.  The host takes it when its
  * major equals GX_ABI_MAJOR and its minor is not newer; struct_size tells
  * which trailing members it has.  New members go at the end, never in between.
  */

@@ -112,6 +112,31 @@ gx_host_refuses(const struct gx_adapter *ad, char *text, size_t text_max)
 	return text;
 }
 
+/* Refuse before anything of the adapter is used but its head. */
+static enum gx_rc
+check_adapter(const struct gx_adapter *ad, struct gx_err *e)
+{
+	static const char *const input[] = {
+		[GX_ABI_ROW] = "rows",
+		[GX_ABI_FILE] = "files",
+		[GX_ABI_RECORD] = "records",
+	};
+	char text[200];
+	const char *why = gx_host_refuses(ad, text, sizeof(text));
+	bool is_known = ad->input >= GX_ABI_ROW && ad->input <= GX_ABI_RECORD;
+
+	if (why != NULL) {
+		return GX_ERR(e, GX_REJECT, "adapter.version", "%s", why);
+	}
+	if (ad->input != GX_ABI_ROW) {
+		return GX_ERR(e, GX_REJECT, "adapter.input",
+			      "adapter %s translates %s; this program reads "
+			      "rows",
+			      ad->name, is_known ? input[ad->input] : "?");
+	}
+	return GX_OK;
+}
+
 static enum gx_rc
 open_adapter(struct gx_host *h, const char *where, struct gx_err *e)
 {
@@ -121,12 +146,7 @@ open_adapter(struct gx_host *h, const char *where, struct gx_err *e)
 		.n_map = h->n_map,
 		.n_columns = h->n_columns,
 	};
-	char text[200];
-	const char *why = gx_host_refuses(h->ad, text, sizeof(text));
 
-	if (why != NULL) {
-		return GX_ERR(e, GX_REJECT, "adapter.version", "%s", why);
-	}
 	h->abi = (struct gx_abi_host){
 		.struct_size = sizeof(h->abi),
 		.ctx = h,
@@ -143,14 +163,20 @@ open_adapter(struct gx_host *h, const char *where, struct gx_err *e)
 }
 
 enum gx_rc
-gx_host_new(const struct gx_json *map, const char *where,
-	    const struct gx_resource *r, struct gx_host **out, struct gx_err *e)
+gx_host_new(const struct gx_host_conf *conf, struct gx_host **out,
+	    struct gx_err *e)
 {
-	struct gx_host *h = gx_mem_new(sizeof(*h));
-	enum gx_rc rc;
+	const struct gx_resource *r = conf->r;
+	struct gx_host *h;
+	enum gx_rc rc = check_adapter(conf->adapter, e);
 
+	*out = NULL;
+	if (rc != GX_OK) {
+		return rc;
+	}
+	h = gx_mem_new(sizeof(*h));
 	h->r = r;
-	h->ad = &gx_in_row_adapter;
+	h->ad = conf->adapter;
 	h->conf = gx_arena_new(HOST_CONF_BYTES);
 	h->check = gx_check_new(r->schema);
 	h->key_check = gx_check_new(r->schema);
@@ -159,9 +185,9 @@ gx_host_new(const struct gx_json *map, const char *where,
 	gx_buf_init(&h->original, ORIGINAL_MAX);
 	gx_buf_init(&h->key_data, 64 * 1024);
 	gx_buf_init(&h->old_key, 8192);
-	rc = gx_host_read_map(h, map, where, e);
+	rc = gx_host_read_map(h, conf->map, conf->where, e);
 	if (rc == GX_OK) {
-		rc = open_adapter(h, where, e);
+		rc = open_adapter(h, conf->where, e);
 	}
 	if (rc != GX_OK) {
 		gx_host_free(&h);

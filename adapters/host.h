@@ -19,11 +19,17 @@
 
 struct gx_host;
 
-/* From the "map" array of a declaration.  where = its JSON pointer, for error
- * texts.  Lends r.  GX_REJECT "adapter.declaration": unknown member, item,
- * conversion, a required item without a mapping, ...: pointer and reason. */
-enum gx_rc gx_host_new(const struct gx_json *map, const char *where,
-		       const struct gx_resource *r, struct gx_host **out,
+struct gx_host_conf {
+	const struct gx_adapter *adapter; /* lent, as r is */
+	const struct gx_json *map;	  /* "map" array of a declaration */
+	const char *where; /* its JSON pointer, for error texts */
+	const struct gx_resource *r;
+};
+
+/* GX_REJECT "adapter.declaration": unknown member, item, conversion, a
+ * required item without a mapping, ...: pointer and reason.
+ * "adapter.version", "adapter.input": the adapter is none for this host. */
+enum gx_rc gx_host_new(const struct gx_host_conf *conf, struct gx_host **out,
 		       struct gx_err *e) GX_MUSTCHECK;
 void gx_host_free(struct gx_host **h);
 
@@ -56,11 +62,17 @@ enum gx_rc gx_host_key(struct gx_host *h, const struct gx_abi_text *row,
 		       struct gx_slice time, struct gx_host_out *out,
 		       struct gx_err *e) GX_MUSTCHECK;
 
-/* NULL if the adapter may be loaded, else why not, with both versions. */
+/* An adapter of this program by its name; GX_REJECT "adapter.declaration" at
+ * where, with the names there are. */
+enum gx_rc gx_host_find(const char *name, const char *where,
+			const struct gx_adapter **out,
+			struct gx_err *e) GX_MUSTCHECK;
+
+/* NULL if the adapter's version is one of ours, else why not, with both. */
 const char *gx_host_refuses(const struct gx_adapter *ad, char *text,
 			    size_t text_max);
 
-/* The adapter for rows of tables (in_row.c). */
+/* The adapter for rows of tables (in_row.c), "row". */
 extern const struct gx_adapter gx_in_row_adapter;
 
 #endif

@@ -401,12 +401,13 @@ take_char(struct gx_abi_text v, size_t *at, const char *any_of)
 struct instant {
 	int year, month, day, hour, minute, second, ms;
 	int offset_minutes; /* east of UTC */
+	int offset_seconds; /* of it, before zones were kept to minutes */
 };
 
 static bool
 take_offset(struct gx_abi_text v, size_t *at, struct instant *t)
 {
-	int hours = 0, minutes = 0;
+	int hours = 0, minutes = 0, seconds = 0;
 	bool is_west;
 
 	t->offset_minutes = 8 * 60; /* none given: the department's clock */
@@ -427,11 +428,17 @@ take_offset(struct gx_abi_text v, size_t *at, struct instant *t)
 			return false;
 		}
 	}
+	if (*at < v.n &&
+	    (!take_char(v, at, ":") || !take_digits(v, at, 2, &seconds))) {
+		return false;
+	}
 	t->offset_minutes = hours * 60 + minutes;
+	t->offset_seconds = seconds;
 	if (is_west) {
 		t->offset_minutes = -t->offset_minutes;
+		t->offset_seconds = -seconds;
 	}
-	return *at == v.n && hours < 24 && minutes < 60;
+	return *at == v.n && hours < 24 && minutes < 60 && seconds < 60;
 }
 
 static int
@@ -531,6 +538,11 @@ convert_timestamp(const struct gx_abi_host *host, const struct step *s,
 	if (!parse_instant(v, &t)) {
 		put(host, s, v.p, v.n);
 		return;
+	}
+	t.second -= t.offset_seconds;
+	if (t.second < 0 || t.second > 59) { /* a minute before or after */
+		t.offset_minutes += t.second < 0 ? 1 : -1;
+		t.second += t.second < 0 ? 60 : -60;
 	}
 	shift(&t, 8 * 60 - t.offset_minutes);
 	if (t.year < 0 || t.year > 9999) {

@@ -92,7 +92,8 @@ paint(const struct gx_cli *cli, const char *text)
 	    strcmp(text, "away") == 0 || strcmp(text, "differs") == 0) {
 		return "\033[31m";
 	}
-	if (strcmp(text, "waiting") == 0 || strcmp(text, "paused") == 0) {
+	if (strcmp(text, "waiting") == 0 || strcmp(text, "undeclared") == 0 ||
+	    strcmp(text, "paused") == 0) {
 		return "\033[33m";
 	}
 	return NULL;

@@ -57,9 +57,8 @@ gx_conf_is_pattern(const struct gx_conf_key *row)
 	return n > 0 && row->key[n - 1] == '*';
 }
 
-/* The nearest of two names so far; best starts as NULL. */
-static const char *
-nearer(const char *word, const char *best, const char *candidate)
+const char *
+gx_conf_nearer(const char *word, const char *best, const char *candidate)
 {
 	int distance = gx_text_distance(word, candidate);
 
@@ -229,7 +228,7 @@ open_section(struct gx_conf_reader *r, char *text, struct gx_err *e)
 	if (!row) {
 		const char *near = NULL;
 		for (row = r->rows; row->section; row++) {
-			near = nearer(kind, near, row->section);
+			near = gx_conf_nearer(kind, near, row->section);
 		}
 		return gx_conf_fault(r, e, "conf.unknown_section",
 				     "unknown section [%s]%s%s%s", kind,
@@ -259,7 +258,7 @@ unknown_key(const struct gx_conf_reader *r, const char *key, struct gx_err *e)
 
 	for (const struct gx_conf_key *row = r->rows; row->section; row++) {
 		if (strcmp(row->section, r->section->kind) == 0) {
-			near = nearer(key, near, row->key);
+			near = gx_conf_nearer(key, near, row->key);
 		}
 	}
 	return gx_conf_fault(r, e, "conf.unknown_key",

@@ -27,7 +27,8 @@ enum gx_conf_type {
 	GX_CONF_PATH,	  /* relative paths are against the file's folder */
 	GX_CONF_SECRET,	  /* path of a 0600/0400 file; its mode is checked if
 			   * it exists, "" is none */
-	GX_CONF_LIST	  /* comma separated words */
+	GX_CONF_LIST,	  /* comma separated words */
+	GX_CONF_WORD	  /* one of a closed set */
 };
 
 struct gx_conf_key {
@@ -36,9 +37,11 @@ struct gx_conf_key {
 	enum gx_conf_type type;
 	/* NULL: required; an unnamed section's even if the file has none */
 	const char *dflt;
-	const char *min, *max; /* for INT, SIZE, DURATION; NULL: none */
-	const char *help;      /* prose; "" never */
-	bool named;	       /* the section takes a name: [flow NAME] */
+	/* For INT, SIZE, DURATION; NULL: none.  For WORD min holds the set,
+	 * separated by blanks. */
+	const char *min, *max;
+	const char *help; /* prose; "" never */
+	bool named;	  /* the section takes a name: [flow NAME] */
 };
 
 struct gx_conf; /* immutable after load */

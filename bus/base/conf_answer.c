@@ -129,13 +129,8 @@ put_sample_key(const struct gx_conf_key *row, struct gx_buf *out)
 {
 	gx_buf_putc(out, '\n');
 	put_comment(out, row->help);
-	gx_buf_printf(out, "# It is %s", gx_conf_describe(row->type));
-	if (row->min) {
-		gx_buf_printf(out, ", at least %s", row->min);
-	}
-	if (row->max) {
-		gx_buf_printf(out, ", at most %s", row->max);
-	}
+	gx_buf_puts(out, "# It is ");
+	gx_conf_describe(row, out);
 	gx_buf_puts(out, row->dflt || gx_conf_is_pattern(row)
 				 ? ".\n"
 				 : "; required.\n");

@@ -59,7 +59,11 @@ struct gx_conf_value *gx_conf_find_value(const struct gx_conf_section *s,
 enum gx_rc gx_conf_convert(const struct gx_conf_reader *r,
 			   struct gx_conf_value *v, const char *text,
 			   struct gx_err *e) GX_MUSTCHECK;
-/* "a whole number" ... for people. */
-const char *gx_conf_describe(enum gx_conf_type type);
+/* What the row wants, for people: "a whole number, at least 1". */
+void gx_conf_describe(const struct gx_conf_key *row, struct gx_buf *out);
+/* The nearer to word of two names, if one is worth suggesting; best starts as
+ * NULL. */
+const char *gx_conf_nearer(const char *word, const char *best,
+			   const char *candidate);
 
 #endif

@@ -2,7 +2,7 @@
  * Values of the configuration: from text to what a key's type says.
  *
  * Each type has one reading and no second chance: sizes and times want their
- * units, yes and no are the only truths, a list has no empty word, a number
+ * units, yes and no are the only truths, a word is one of its set, a list has no empty word, a number
  * keeps to the range of its row.  What is refused is told by the kind and
  * range that is wanted, never by the value, which may be a secret that was
  * put in the wrong line.
@@ -15,6 +15,8 @@
 #include "base/text.h"
 
 #include <sys/stat.h>
+
+#define WORD_MAX 32 /* of a closed set, with its end */
 
 static bool
 parse_int(const char *s, int64_t *out)
@@ -48,8 +50,8 @@ parse_number(enum gx_conf_type type, const char *s, int64_t *out)
 	return true;
 }
 
-const char *
-gx_conf_describe(enum gx_conf_type type)
+static const char *
+describe_type(enum gx_conf_type type)
 {
 	switch (type) {
 	case GX_CONF_STR:
@@ -68,25 +70,100 @@ gx_conf_describe(enum gx_conf_type type)
 		return "the path of a file with mode 0600 or 0400";
 	case GX_CONF_LIST:
 		return "words separated by commas";
+	case GX_CONF_WORD:
+		return "a word";
 	}
 	return "?";
+}
+
+/* The next word of a WORD row's set; false at its end. */
+static bool
+next_word(const char **p, char word[WORD_MAX])
+{
+	size_t n;
+
+	*p += strspn(*p, " ");
+	n = strcspn(*p, " ");
+	if (n == 0) {
+		return false;
+	}
+	GX_ASSERT(n < WORD_MAX); /* of our own table */
+	memcpy(word, *p, n);
+	word[n] = '\0';
+	*p += n;
+	return true;
+}
+
+/* "source, sink or link-up" */
+static void
+describe_words(const char *set, struct gx_buf *out)
+{
+	char word[WORD_MAX], after[WORD_MAX];
+	bool has_word = next_word(&set, word);
+
+	for (const char *between = ""; has_word; between = ", ") {
+		has_word = next_word(&set, after);
+		gx_buf_printf(out, "%s%s",
+			      has_word || between[0] == '\0' ? between : " or ",
+			      word);
+		memcpy(word, after, sizeof(word));
+	}
+}
+
+void
+gx_conf_describe(const struct gx_conf_key *row, struct gx_buf *out)
+{
+	if (row->type == GX_CONF_WORD) {
+		describe_words(row->min, out);
+		return;
+	}
+	gx_buf_puts(out, describe_type(row->type));
+	if (row->min) {
+		gx_buf_printf(out, ", at least %s", row->min);
+	}
+	if (row->max) {
+		gx_buf_printf(out, ", at most %s", row->max);
+	}
 }
 
 static enum gx_rc
 bad_value(const struct gx_conf_reader *r, const struct gx_conf_key *row,
 	  struct gx_err *e)
 {
-	const char *low = row->min ? row->min : "";
-	const char *high = row->max ? row->max : "";
+	struct gx_buf want;
+	enum gx_rc rc;
 
-	if (!row->min && !row->max) {
-		return gx_conf_fault(r, e, "conf.bad_value", "%s wants %s",
-				     row->key, gx_conf_describe(row->type));
+	gx_buf_init(&want, 256);
+	gx_conf_describe(row, &want);
+	rc = gx_conf_fault(r, e, "conf.bad_value", "%s wants %s", row->key,
+			   gx_buf_str(&want));
+	gx_buf_free(&want);
+	return rc;
+}
+
+/* The nearest word is one of ours; what stood there is not told. */
+static enum gx_rc
+check_word(const struct gx_conf_reader *r, const struct gx_conf_value *v,
+	   struct gx_err *e)
+{
+	char word[WORD_MAX], best[WORD_MAX] = "";
+	enum gx_rc rc;
+
+	for (const char *set = v->row->min; next_word(&set, word);) {
+		const char *near = best[0] ? best : NULL;
+
+		if (strcmp(word, v->text) == 0) {
+			return GX_OK;
+		}
+		if (gx_conf_nearer(v->text, near, word) == word) {
+			memcpy(best, word, sizeof(best));
+		}
 	}
-	return gx_conf_fault(r, e, "conf.bad_value", "%s wants %s%s%s%s%s",
-			     row->key, gx_conf_describe(row->type),
-			     row->min ? ", at least " : "", low,
-			     row->max ? ", at most " : "", high);
+	rc = bad_value(r, v->row, e);
+	if (best[0] != '\0') {
+		gx_err_note(e, "did you mean %s?", best);
+	}
+	return rc;
 }
 
 static bool
@@ -209,6 +286,9 @@ gx_conf_convert(const struct gx_conf_reader *r, struct gx_conf_value *v,
 	case GX_CONF_LIST:
 		v->text = gx_mem_strdup(text);
 		return split_words(v) ? GX_OK : bad_value(r, row, e);
+	case GX_CONF_WORD:
+		v->text = gx_mem_strdup(text);
+		return check_word(r, v, e);
 	}
 	return bad_value(r, row, e);
 }

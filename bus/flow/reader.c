@@ -158,7 +158,7 @@ resume(struct gx_reader *r, struct place *pl, struct entry *en, int64_t low)
 		if (!r->is_accepted) {
 			return;
 		}
-		gx_reader_end_stop(pl, en); /* tells the store */
+		gx_reader_end_stop(pl, en, true);
 	} else if (!is_gap && !gx_reader_is_wait(en->why) &&
 		   strcmp(en->why, "stream.behind") != 0) {
 		return;
@@ -485,6 +485,9 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	if (pl->upto != pl->done) {
 		pl->is_dirty = true; /* what was passed over first */
 		return GX_OK;
+	}
+	if (pl->has_behind || pl->read_at < pl->upto) {
+		return GX_OK; /* reading again as it is: let it arrive */
 	}
 	HASH_ITER (hh, pl->entries, en, next) {
 		enum gx_rc rc;

@@ -35,8 +35,12 @@ struct entry {
 	/* Of the marker that is missing; while it waits for a key: the highest
 	 * met under keys not known here. */
 	uint64_t need_epoch;
-	/* A verified owner above that, met while it waits for a key; 0 none. */
-	uint64_t next_epoch, next_writer;
+	/* What the stream would be without those messages, while it waits; and
+	 * the epoch of an owner known to have built on that, 0 none, and its
+	 * key, in case that becomes unknown again. */
+	struct gx_chain probe;
+	uint64_t proven_epoch;
+	char proven_kid[GX_KID + 1];
 	const char *why;     /* static code while stopped or behind */
 	const char *row_why; /* static code in the store's row */
 	char stream[GX_STREAM_MAX + 1];
@@ -105,8 +109,8 @@ enum gx_rc gx_reader_take(struct gx_reader *r, struct place *pl,
 			  struct gx_err *e) GX_MUSTCHECK;
 /* Room for one more message of any kind in the open transaction? */
 bool gx_reader_has_room(const struct place *pl);
-/* A move without a message: ends a stop. */
-void gx_reader_end_stop(struct place *pl, struct entry *en);
+/* A move without a message: ends a stop.  is_accept: an operator's word. */
+void gx_reader_end_stop(struct place *pl, struct entry *en, bool is_accept);
 /* Read again for this stream, from this offset on. */
 enum gx_rc gx_reader_rewind(struct gx_reader *r, struct place *pl,
 			    struct entry *en, int64_t from,

@@ -10,16 +10,17 @@
  *
  * A stream that stands still ignores everything except the one piece that
  * continues it exactly, or the very marker that was missing.  One that waits
- * for a key may be waiting for a forger's.  It goes on with a batch under a
- * known key that continues it exactly, if the owner's epoch is above all that
- * was met under unknown keys: had any of that been taken elsewhere, this batch
- * would not fit.  Nothing of a lower epoch is taken: what cannot be checked
- * here may well have deposed its writer.  On a gap the
- * partition is first read once more from its start for this stream alone: a
- * receiving log that lost its tail has been filled up again out of place, and
- * the missing piece may stand lower than where we read.  Only if it is not
- * there does the stream stand still.  Order is not bent by this: nothing is
- * taken that does not continue the chain of the owner.
+ * for a key may be waiting for a forger's.  So it follows, on the side, what it
+ * would be without the messages it cannot check.  Once a verified owner of a
+ * higher epoch than theirs continues that chain exactly, they were never part
+ * of it: had any reader taken one, or one of them deposed anybody, that batch
+ * would not fit.  Then the stream is read again without them.
+ *
+ * On a gap the partition is first read once more from its start for this stream
+ * alone: a receiving log that lost its tail has been filled up again out of
+ * place, and the missing piece may stand lower than where we read.  Only if it
+ * is not there does the stream stand still.  Order is not bent by this: nothing
+ * is taken that does not continue the chain of the owner.
  *
  * A stream that goes on reads again from where it stood, while its partition
  * is far ahead.  The partition's offset must not stand for it: until it has
@@ -116,9 +117,9 @@ push_apply(struct place *pl, struct entry *en)
 }
 
 void
-gx_reader_end_stop(struct place *pl, struct entry *en)
+gx_reader_end_stop(struct place *pl, struct entry *en, bool is_accept)
 {
-	(void)push_apply(pl, en);
+	push_apply(pl, en)->is_accept = is_accept;
 }
 
 static bool
@@ -143,7 +144,7 @@ push_stop(struct place *pl, struct entry *en, const char *code,
 	}
 	drop_stops(pl, en);
 	/* Only on the state it was judged on.  Of the guard nothing else may
-	 * be said: a move without a message is the operator's acceptance. */
+	 * be said: its stop is ended by an operator only. */
 	if (strcmp(en->row_why, "guard.mass_delete") != 0 &&
 	    strcmp(code, "guard.mass_delete") != 0 && !has_move(pl, en)) {
 		(void)push_apply(pl, en);
@@ -217,7 +218,7 @@ gx_reader_mark_behind(struct place *pl)
 		if (is_caught_up) {
 			en->is_behind = false;
 			if (en->is_row_stopped) {
-				gx_reader_end_stop(pl, en);
+				gx_reader_end_stop(pl, en, false);
 			}
 		}
 		/* Another reader may have ended the stop: as above. */
@@ -234,6 +235,7 @@ int64_t
 gx_reader_commit_upto(struct place *pl)
 {
 	int64_t upto = pl->upto;
+	int64_t floor;
 	bool has_rowless = false;
 	struct entry *en;
 	struct entry *next;
@@ -249,8 +251,10 @@ gx_reader_commit_upto(struct place *pl)
 		upto = en->stopped_at < upto ? en->stopped_at : upto;
 	}
 	pl->has_rowless = has_rowless;
-	/* Never back: below lies what we have committed since. */
-	return upto > pl->next_offset ? upto : pl->next_offset;
+	/* Back only as far as the log lost its end: below that lies what was
+	 * committed. */
+	floor = pl->next_offset < pl->upto ? pl->next_offset : pl->upto;
+	return upto > floor ? upto : floor;
 }
 
 enum gx_rc
@@ -490,17 +494,24 @@ may_be_next(const struct entry *en, const struct gx_head *h)
 		(h->epoch == en->chain.epoch && h->writer == en->chain.writer));
 }
 
-/* Something under a key not known here: what it may have deposed waits too. */
+/* Was this, under a key not known here, never part of the stream? */
+static bool
+is_disproved(const struct entry *en, const struct gx_head *h)
+{
+	return (h->epoch < en->proven_epoch ||
+		(h->epoch == en->proven_epoch && h->kind == GX_MSG_BATCH)) &&
+	       !gx_slice_eq(h->kid, gx_slice_str(en->proven_kid));
+}
+
+/* Something under a key not known here, which may have deposed the owner. */
 static void
 note_unknown(struct entry *en, const struct gx_head *h)
 {
-	bool is_first = !en->is_stopped;
-
-	if (is_first || h->epoch > en->need_epoch) {
+	if (!en->is_stopped) {
 		en->need_epoch = h->epoch;
-	}
-	if (is_first || en->next_epoch <= en->need_epoch) {
-		en->next_epoch = 0;
+		en->probe = en->chain;
+	} else if (h->epoch > en->need_epoch) {
+		en->need_epoch = h->epoch;
 	}
 }
 
@@ -545,7 +556,9 @@ static void
 meet_unknown(struct gx_reader *r, struct place *pl, struct entry *en,
 	     const struct gx_head *h, const struct gx_msg *m, bool is_key)
 {
-	if (may_be_next(en, h)) {
+	if (is_key && is_disproved(en, h)) {
+		refuse(r, pl, m, "not part of what its successors built on");
+	} else if (may_be_next(en, h)) {
 		if (is_key) {
 			note_unknown(en, h);
 		}
@@ -561,37 +574,31 @@ waits_for_key(const struct entry *en)
 	return en->is_stopped && strcmp(en->why, "stream.wait_key") == 0;
 }
 
-/* A verified batch while the stream waits for a key: does it show that what it
- * waits for was never part of the stream? */
+/* A verified batch while the stream waits for a key: does it prove that what
+ * it waits for was never part of the stream?  Then read again, without. */
 static enum gx_rc
-bridge(struct gx_reader *r, struct place *pl, struct entry *en,
+follow(struct gx_reader *r, struct place *pl, struct entry *en,
        const struct gx_head *h, const unsigned char hash[GX_HASH],
-       const struct gx_msg *m, bool *keep, struct gx_err *e)
+       struct gx_err *e)
 {
 	const struct gx_taken none = {0};
-	struct gx_chain c = en->chain;
-	bool is_owner = c.epoch == en->need_epoch;
 
-	if (en->next_epoch > en->need_epoch) {
-		c.epoch = en->next_epoch;
-		c.writer = en->next_writer;
-	} else if (!is_owner) {
+	/* Another prev is no second history here: the probe may follow what an
+	 * owner that we cannot check has deposed. */
+	if (h->first != en->probe.next_seq ||
+	    memcmp(h->prev, en->probe.head, GX_HASH) != 0 ||
+	    gx_chain_batch(&en->probe, h, hash, &none) != GX_V_TAKE) {
 		return GX_OK;
 	}
-	if (h->first != c.next_seq || h->epoch != c.epoch ||
-	    gx_chain_batch(&c, h, hash, &none) != GX_V_TAKE) {
+	gx_chain_take_batch(&en->probe, h, hash);
+	if (h->epoch < en->need_epoch ||
+	    (h->epoch == en->need_epoch && h->epoch != en->chain.epoch)) {
 		return GX_OK;
 	}
-	if (c.epoch != en->chain.epoch) {
-		struct gx_apply *ap = push_apply(pl, en);
-
-		count(r, GX_V_TAKE);
-		en->chain = c;
-		ap->after = c;
-	}
-	take_batch(r, pl, en, h, hash);
-	*keep = true;
-	return go_on(r, pl, en, m, e);
+	en->proven_epoch = h->epoch;
+	snprintf(en->proven_kid, sizeof en->proven_kid, "%.*s", (int)h->kid.n,
+		 h->kid.p);
+	return gx_reader_rewind(r, pl, en, en->stopped_at, e);
 }
 
 /* This message is handled for the stream, whatever comes of it. */
@@ -656,9 +663,7 @@ take_batch_message(struct gx_reader *r, struct place *pl,
 		return GX_OK;
 	}
 	if (waits_for_key(en)) {
-		return adm == GX_V_WAIT
-			       ? GX_OK
-			       : bridge(r, pl, en, h, hash, m, keep, e);
+		return follow(r, pl, en, h, hash, e);
 	}
 	if (adm == GX_V_WAIT && may_be_next(en, h)) {
 		meet_unknown(r, pl, en, h, m, false);
@@ -673,9 +678,8 @@ meet_marker_waiting(struct entry *en, const struct gx_head *h, bool is_known)
 {
 	if (!is_known) {
 		note_unknown(en, h);
-	} else if (h->epoch > en->need_epoch && h->epoch > en->next_epoch) {
-		en->next_epoch = h->epoch;
-		en->next_writer = h->writer;
+	} else if (gx_chain_marker(&en->probe, h) == GX_V_TAKE) {
+		gx_chain_take_marker(&en->probe, h);
 	}
 }
 
@@ -721,6 +725,10 @@ claim_stream(struct gx_reader *r, struct place *pl, const struct gx_head *h,
 	}
 	if (gx_chain_marker(&en->chain, h) != GX_V_TAKE) {
 		count(r, GX_V_VOID);
+		return GX_OK;
+	}
+	if (!is_known && is_disproved(en, h)) {
+		refuse(r, pl, m, "not part of what its successors built on");
 		return GX_OK;
 	}
 	if (!is_known) {

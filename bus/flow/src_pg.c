@@ -23,9 +23,10 @@
 
 #include "base/log.h"
 
-#define STATUS_MS 1000 /* word to the server that we live */
-#define LOOK_MS 5000   /* look at the lag */
-#define SKIP_MS 20     /* longest run over known changes in one read */
+#define STATUS_MS 1000	   /* word to the server that we live */
+#define LOOK_MS 5000	   /* look at the lag */
+#define PUBLISHED_MS 60000 /* look at the publication */
+#define SKIP_MS 20	   /* longest run over known changes in one read */
 
 static const struct gx_source_ops src_pg_ops;
 
@@ -67,7 +68,7 @@ free_source(struct gx_source **s)
 }
 
 enum gx_rc
-gx_src_pg_new(const struct gx_src_pg_conf *conf, struct gx_source **out,
+gx_src_pg_new(const struct gx_source_conf *conf, struct gx_source **out,
 	      struct gx_err *e)
 {
 	struct gx_src_pg *src = gx_mem_new(sizeof(*src));
@@ -87,26 +88,26 @@ gx_src_pg_new(const struct gx_src_pg_conf *conf, struct gx_source **out,
 	return rc;
 }
 
-const char *
-gx_src_pg_origin(const struct gx_source *s)
+static const char *
+origin_of(const struct gx_source *s)
 {
 	return ((const struct gx_src_pg *)s)->origin;
 }
 
-size_t
-gx_src_pg_n_streams(const struct gx_source *s)
+static size_t
+n_streams_of(const struct gx_source *s)
 {
 	return ((const struct gx_src_pg *)s)->n_streams;
 }
 
-const char *
-gx_src_pg_stream(const struct gx_source *s, size_t i)
+static const char *
+stream_of(const struct gx_source *s, size_t i)
 {
 	return ((const struct gx_src_pg *)s)->streams[i].name;
 }
 
-const struct gx_resource *
-gx_src_pg_resource(const struct gx_source *s, size_t i)
+static const struct gx_resource *
+resource_of(const struct gx_source *s, size_t i)
 {
 	const struct gx_src_pg *src = (const struct gx_src_pg *)s;
 
@@ -233,7 +234,38 @@ tend(struct gx_src_pg *src, struct gx_err *e)
 	if (now_ms - src->looked_at_ms >= LOOK_MS) {
 		rc = gx_src_pg_look(src, e);
 	}
+	if (rc == GX_OK && src->is_streaming &&
+	    now_ms - src->published_at_ms >= PUBLISHED_MS) {
+		rc = gx_src_pg_look_published(src, e);
+	}
 	return rc;
+}
+
+/* Also when nothing is taken: a slot that stands still keeps WAL all the same.
+ * What is away is for take() and read() to report. */
+static enum gx_rc
+tend_source(struct gx_source *s, struct gx_err *e)
+{
+	struct gx_src_pg *src = src_pg_of(s);
+	struct gx_err away = {0};
+	enum gx_rc rc;
+
+	if (src->ctl == NULL || !gx_pg_alive(src->ctl)) {
+		if (gx_mono_ms() - src->looked_at_ms < LOOK_MS) {
+			return GX_OK;
+		}
+		src->looked_at_ms = gx_mono_ms();
+		if (gx_src_pg_open_ctl(src, &away) != GX_OK) {
+			return GX_OK;
+		}
+		src->looked_at_ms = 0;
+	}
+	rc = tend(src, &away);
+	if (rc == GX_FATAL || rc == GX_FENCED) {
+		*e = away;
+		return rc;
+	}
+	return GX_OK;
 }
 
 static void
@@ -372,6 +404,10 @@ read_change(struct gx_src_pg *src, int timeout_ms, struct gx_rec *rec,
 {
 	int64_t began_ms = gx_mono_ms();
 
+	if (!src->is_streaming) { /* every table is stopped: no slot */
+		return GX_ERR(e, GX_ABORT, "source.not_taken",
+			      "no declared table can be read");
+	}
 	for (;;) {
 		int64_t spent_ms = gx_mono_ms() - began_ms;
 		int wait_ms =
@@ -421,6 +457,9 @@ read_source(struct gx_source *s, int timeout_ms, struct gx_rec *rec,
 		if (rc != GX_OK) {
 			return rc;
 		}
+		if (src->n_todo > 0) {
+			continue; /* a table left the publication */
+		}
 		if (src->phase == PG_CHANGES) {
 			return read_change(src, timeout_ms, rec, e);
 		}
@@ -428,7 +467,7 @@ read_source(struct gx_source *s, int timeout_ms, struct gx_rec *rec,
 			return GX_ERR(e, GX_ABORT, "source.not_taken",
 				      "the source is not taken");
 		}
-		rc = gx_src_pg_read_on(src, rec, &has_rec, e);
+		rc = gx_src_pg_read_on(src, timeout_ms, rec, &has_rec, e);
 		if (rc != GX_OK || has_rec) {
 			return rc;
 		}
@@ -469,9 +508,14 @@ lag_of_source(struct gx_source *s)
 }
 
 static const struct gx_source_ops src_pg_ops = {
+	.origin = origin_of,
+	.n_streams = n_streams_of,
+	.stream = stream_of,
+	.resource = resource_of,
 	.take = take_source,
 	.start = gx_src_pg_start,
 	.read = read_source,
+	.tend = tend_source,
 	.release = release_source,
 	.drop = drop_source,
 	.lag_bytes = lag_of_source,

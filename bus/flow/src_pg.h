@@ -20,30 +20,12 @@
 #define GX_FLOW_SRC_PG_H
 
 #include "flow/source.h"
-#include "record/resource.h"
-
-struct gx_src_pg_conf {
-	const char *node; /* "450100": first part of the stream names */
-	const char
-		*path; /* declaration; files named in it are relative to it */
-	/* Declared resource by name, NULL if there is none; lent for the life
-	 * of the source. */
-	const struct gx_resource *(*resource)(void *ctx, const char *name);
-	void *ctx;
-};
 
 /* Read and check the declaration; connects to nothing.  GX_REJECT
  * "adapter.declaration" with pointer and reason. */
-enum gx_rc gx_src_pg_new(const struct gx_src_pg_conf *conf,
+enum gx_rc gx_src_pg_new(const struct gx_source_conf *conf,
 			 struct gx_source **out, struct gx_err *e) GX_MUSTCHECK;
 
-/* What the declaration makes: /node/org/name, and its streams in the order
- * that gx_rec.stream and start() use.  Lent for the life of the source. */
-const char *gx_src_pg_origin(const struct gx_source *s);
-size_t gx_src_pg_n_streams(const struct gx_source *s);
-const char *gx_src_pg_stream(const struct gx_source *s, size_t i);
-const struct gx_resource *gx_src_pg_resource(const struct gx_source *s,
-					     size_t i);
 /* A position says whether its stream is still loading. */
 bool gx_src_pg_is_loading(struct gx_slice pos);
 

@@ -50,6 +50,7 @@ take_relation(struct gx_src_pg *src, const struct gx_pgo_msg *m,
 		}
 		if (t->oid == m->relation) {
 			t->oid = 0; /* renamed: not ours any more */
+			src->published_at_ms = 0;
 		}
 	}
 	return GX_OK;
@@ -193,7 +194,7 @@ key_params(struct gx_src_pg *src, const struct pg_table *t,
 
 /* Fill the values of src->row that were not sent.  *is_gone: no such row. */
 static enum gx_rc
-fetch_unsent(struct gx_src_pg *src, const struct pg_table *t, bool *is_gone,
+fetch_unsent(struct gx_src_pg *src, struct pg_table *t, bool *is_gone,
 	     struct gx_err *e)
 {
 	const char *params[GX_HOST_COLUMNS];
@@ -210,6 +211,11 @@ fetch_unsent(struct gx_src_pg *src, const struct pg_table *t, bool *is_gone,
 	(void)put_fetch(&sql, t);
 	rc = gx_pg_query(src->ctl, gx_buf_str(&sql), n, params, &r, e);
 	gx_buf_free(&sql);
+	if (rc == GX_REJECT) { /* no character, or a key of another type */
+		gx_err_note(e, "fetching from %s.%s", t->ns, t->name);
+		gx_src_pg_stop_table(src, t, e);
+		return GX_OK;
+	}
 	if (rc != GX_OK) {
 		/* A statement that worked on this connection may be stale
 		 * since the table was altered: a new one will tell. */
@@ -234,7 +240,7 @@ fetch_unsent(struct gx_src_pg *src, const struct pg_table *t, bool *is_gone,
 }
 
 static enum gx_rc
-complete_row(struct gx_src_pg *src, const struct pg_table *t,
+complete_row(struct gx_src_pg *src, struct pg_table *t,
 	     const struct gx_pgo_msg *m, bool *is_gone, struct gx_err *e)
 {
 	bool has_all = m->old_row.kind == 'O';
@@ -282,6 +288,7 @@ static enum gx_rc
 take_old(struct gx_src_pg *src, struct pg_table *t, const struct gx_pgo_msg *m,
 	 bool *has_old, struct gx_err *e)
 {
+	struct gx_err no_key = {0}; /* nothing was published under it then */
 	size_t n_unsent;
 	enum gx_rc rc;
 
@@ -294,9 +301,14 @@ take_old(struct gx_src_pg *src, struct pg_table *t, const struct gx_pgo_msg *m,
 		return rc;
 	}
 	rc = gx_host_key(t->host, src->old_row,
-			 gx_slice(src->time, GX_TIME_LEN), &src->old_out, e);
+			 gx_slice(src->time, GX_TIME_LEN), &src->old_out,
+			 &no_key);
 	*has_old = rc == GX_OK;
-	return rc == GX_REJECT ? GX_OK : rc;
+	if (rc == GX_OK || rc == GX_REJECT) {
+		return GX_OK;
+	}
+	*e = no_key;
+	return rc;
 }
 
 static enum gx_rc
@@ -312,6 +324,9 @@ take_upsert(struct gx_src_pg *src, struct pg_table *t,
 	}
 	if (rc == GX_OK && n_unsent > 0) {
 		rc = complete_row(src, t, m, &is_gone, e);
+	}
+	if (rc == GX_OK && t->is_stopped) {
+		return GX_OK; /* the change stays unread, and so unreleased */
 	}
 	if (rc == GX_OK && !is_gone) {
 		rc = gx_host_row(t->host, src->row,

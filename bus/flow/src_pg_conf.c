@@ -150,19 +150,6 @@ resolve(const char *decl_path, const char *name, char out[PATH_MAX])
 	}
 }
 
-static void
-put_quoted(struct gx_buf *b, const char *s)
-{
-	(void)gx_buf_putc(b, '\'');
-	for (; *s != '\0'; s++) {
-		if (*s == '\'' || *s == '\\') {
-			(void)gx_buf_putc(b, '\\');
-		}
-		(void)gx_buf_putc(b, *s);
-	}
-	(void)gx_buf_putc(b, '\'');
-}
-
 static enum gx_rc
 read_connection(struct gx_src_pg *src, const struct gx_json *conn,
 		const char *decl_path, struct gx_err *e)
@@ -175,7 +162,8 @@ read_connection(struct gx_src_pg *src, const struct gx_json *conn,
 	const char *file = gx_json_str(conn, "conninfo_file", NULL);
 	const char *passfile = gx_json_str(conn, "passfile", NULL);
 	char path[PATH_MAX];
-	struct gx_buf *b = &src->conninfo;
+	struct gx_err why = {0};
+	struct gx_buf *b = &src->conninfo, text;
 	enum gx_rc rc = check_members(conn, "/connection", known, e);
 
 	if (rc != GX_OK) {
@@ -185,26 +173,34 @@ read_connection(struct gx_src_pg *src, const struct gx_json *conn,
 		return refuse(e, "/connection",
 			      "needs either conninfo or conninfo_file");
 	}
-	if (conninfo != NULL && strstr(conninfo, "password") != NULL) {
-		return refuse(e, "/connection/conninfo",
-			      "no password here: put it into passfile, or the "
-			      "whole string into conninfo_file, mode 0600");
-	}
+	gx_buf_init(&text, CONNINFO_MAX);
 	if (file != NULL) {
 		resolve(decl_path, file, path);
-		rc = read_file(path, true, b, e);
-		while (b->n > 0 &&
-		       (b->p[b->n - 1] == '\n' || b->p[b->n - 1] == '\r')) {
-			gx_buf_cut(b, b->n - 1);
+		rc = read_file(path, true, &text, e);
+		while (text.n > 0 && (text.p[text.n - 1] == '\n' ||
+				      text.p[text.n - 1] == '\r')) {
+			gx_buf_cut(&text, text.n - 1);
 		}
 	} else {
-		(void)gx_buf_puts(b, conninfo);
+		(void)gx_buf_puts(&text, conninfo);
 	}
-	if (rc == GX_OK && passfile != NULL) {
+	if (passfile != NULL) {
 		resolve(decl_path, passfile, path);
-		(void)gx_buf_puts(b, " passfile=");
-		put_quoted(b, path);
 	}
+	if (rc == GX_OK &&
+	    gx_pg_conninfo(gx_buf_str(&text), passfile != NULL ? path : NULL,
+			   file != NULL, b, &why) != GX_OK) {
+		rc = GX_ERR(e, GX_REJECT, "adapter.declaration",
+			    "/connection/%s: %s; a password belongs into "
+			    "passfile, or the whole string into "
+			    "conninfo_file, mode 0600",
+			    file != NULL ? "conninfo_file" : "conninfo",
+			    why.text);
+	}
+	if (text.p != NULL) {
+		gx_mem_wipe(text.p, text.cap);
+	}
+	gx_buf_free(&text);
 	return rc;
 }
 
@@ -242,6 +238,17 @@ read_ceilings(struct gx_src_pg *src, const struct gx_json *d, struct gx_err *e)
 		return refuse(e, "/on_slot_lag_max",
 			      "must be \"drop\" or \"warn\"");
 	}
+	if (!gx_parse_size(gx_json_str(d, "slot_lag_hard", "0"),
+			   &src->slot_lag_hard) ||
+	    (src->slot_lag_hard != 0 &&
+	     src->slot_lag_hard < src->slot_lag_max)) {
+		return refuse(e, "/slot_lag_hard",
+			      "must be a size like \"1G\", at least "
+			      "slot_lag_max");
+	}
+	if (src->slot_lag_hard == 0) {
+		src->slot_lag_hard = 2 * src->slot_lag_max;
+	}
 	src->drops_slot = strcmp(what, "drop") == 0;
 	if (again != NULL && !gx_lsn_parse(again, &src->begin_again_after)) {
 		return refuse(e, "/begin_again_after",
@@ -269,9 +276,6 @@ read_names(struct gx_src_pg *src, const struct gx_json *d, const char *node,
 	const char *publication = gx_json_str(d, "publication", slot);
 	char text[160];
 
-	if (strcmp(gx_json_str(d, "kind", ""), "pg-cdc") != 0) {
-		return refuse(e, "/kind", "must be \"pg-cdc\"");
-	}
 	if (!is_word(name, "-", 32)) {
 		return refuse(e, "/name", "must be 1 to 32 of a-z, 0-9 and -");
 	}
@@ -318,7 +322,7 @@ split_table(struct gx_src_pg *src, const char *text, struct pg_table *t)
 }
 
 static enum gx_rc
-read_table(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
+read_table(struct gx_src_pg *src, const struct gx_source_conf *conf,
 	   const struct gx_json *d, size_t i, struct gx_err *e)
 {
 	static const struct member known[] = {{"table", GX_JSON_STRING},
@@ -328,6 +332,7 @@ read_table(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 					      {NULL, GX_JSON_NULL}};
 	struct pg_table *t = &src->tables[i];
 	const char *resource = gx_json_str(d, "resource", "");
+	struct gx_host_conf host = {.map = gx_json_get(d, "map")};
 	char where[64];
 	int64_t n;
 	enum gx_rc rc;
@@ -370,8 +375,10 @@ read_table(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 	t->first_stream = src->n_streams;
 	src->n_streams += t->n_streams;
 	(void)snprintf(where, sizeof(where), "/tables/%zu/map", i);
-	return gx_host_new(gx_json_get(d, "map"), where, t->resource, &t->host,
-			   e);
+	host.where = where;
+	host.r = t->resource;
+	rc = gx_host_find("row", where, &host.adapter, e);
+	return rc == GX_OK ? gx_host_new(&host, &t->host, e) : rc;
 }
 
 static void
@@ -396,7 +403,7 @@ name_streams(struct gx_src_pg *src)
 }
 
 static enum gx_rc
-read_tree(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
+read_tree(struct gx_src_pg *src, const struct gx_source_conf *conf,
 	  const struct gx_json *d, struct gx_err *e)
 {
 	static const struct member known[] = {
@@ -408,6 +415,7 @@ read_tree(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 		{"publication", GX_JSON_STRING},
 		{"create_publication", GX_JSON_TRUE},
 		{"slot_lag_max", GX_JSON_STRING},
+		{"slot_lag_hard", GX_JSON_STRING},
 		{"slot_lag_wait", GX_JSON_STRING},
 		{"on_slot_lag_max", GX_JSON_STRING},
 		{"steal_after", GX_JSON_STRING},
@@ -453,7 +461,7 @@ read_tree(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
 }
 
 enum gx_rc
-gx_src_pg_read_conf(struct gx_src_pg *src, const struct gx_src_pg_conf *conf,
+gx_src_pg_read_conf(struct gx_src_pg *src, const struct gx_source_conf *conf,
 		    struct gx_err *e)
 {
 	struct gx_arena *a = gx_arena_new(8u << 20);

@@ -46,7 +46,8 @@ struct pg_table {
 	bool is_nullable[GX_HOST_COLUMNS];
 	uint32_t cat_types[GX_HOST_COLUMNS]; /* 0: no such column now */
 	unsigned cat_holds[GX_HOST_COLUMNS];
-	uint32_t oid; /* of the relation messages, 0 = none met */
+	uint32_t cat_oid; /* at take, or when last looked up */
+	uint32_t oid;	  /* of the relation messages, 0 = none met */
 	char identity;
 	uint16_t n_rel_columns;
 	uint16_t col_at[GX_HOST_COLUMNS]; /* host column -> tuple column */
@@ -96,7 +97,7 @@ struct gx_src_pg {
 	struct gx_buf conninfo; /* may hold a password: wiped */
 	bool may_create;
 	bool drops_slot; /* at the ceiling */
-	uint64_t slot_lag_max;
+	uint64_t slot_lag_max, slot_lag_hard;
 	int64_t steal_after_ms, reload_quiet_ms, slot_lag_wait_ms;
 	uint64_t begin_again_after; /* LSN, 0 = not set */
 	size_t n_tables, n_streams;
@@ -114,14 +115,17 @@ struct gx_src_pg {
 	int64_t own_pid;    /* of the server process that sends to us */
 	int64_t holder_pid; /* met at take, and since when */
 	int64_t holder_since_ms;
+	char holder_reply[40]; /* its newest word, by the server's clock */
 
 	enum pg_phase phase;
 	bool has_warned; /* of an unlimited max_slot_wal_keep_size */
 	int warned_percent;
-	uint64_t full_lsn; /* restart_lsn met above the ceiling, and since */
+	/* What had moved when met above the ceiling, and since. */
+	uint64_t full_confirmed, full_idle, full_rows;
 	int64_t full_since_ms;
 	uint64_t released_lsn; /* may be confirmed */
-	int64_t confirmed_at_ms, looked_at_ms;
+	int64_t confirmed_at_ms, looked_at_ms, published_at_ms;
+	int64_t older_than_xid; /* what wait_older waits for, 0 none */
 	int64_t lag;
 
 	/* Full reading. */
@@ -159,7 +163,7 @@ src_pg_of(struct gx_source *s)
 
 /* ---- src_pg_conf.c ---- */
 enum gx_rc gx_src_pg_read_conf(struct gx_src_pg *src,
-			       const struct gx_src_pg_conf *conf,
+			       const struct gx_source_conf *conf,
 			       struct gx_err *e) GX_MUSTCHECK;
 
 /* ---- src_pg_start.c ---- */
@@ -183,12 +187,22 @@ enum gx_rc gx_src_pg_start_slot(struct gx_src_pg *src,
 				struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_src_pg_drop_slot(struct gx_src_pg *src,
 			       struct gx_err *e) GX_MUSTCHECK;
+/* Open ctl if it is not there or broken; GX_AGAIN "pg.away". */
+enum gx_rc gx_src_pg_open_ctl(struct gx_src_pg *src,
+			      struct gx_err *e) GX_MUSTCHECK;
 /* Ask for WAL end and lag; warn at 70 and 90 %, GX_FATAL "slot.lag_max". */
 enum gx_rc gx_src_pg_look(struct gx_src_pg *src, struct gx_err *e) GX_MUSTCHECK;
 /* GX_FENCED if the slot is held by another, else GX_ABORT. */
 enum gx_rc gx_src_pg_lost(struct gx_src_pg *src, struct gx_err *e);
 
 /* ---- src_pg_table.c ---- */
+/* Stop tables that left the publication, or that are not the same any more. */
+enum gx_rc gx_src_pg_look_published(struct gx_src_pg *src,
+				    struct gx_err *e) GX_MUSTCHECK;
+/* Before a snapshot of our own: GX_ABORT "source.open_transaction" while a
+ * transaction is open that a table's joining may have missed. */
+enum gx_rc gx_src_pg_wait_older(struct gx_src_pg *src,
+				struct gx_err *e) GX_MUSTCHECK;
 /* Create the publication, or add tables whose streams have nothing yet. */
 enum gx_rc gx_src_pg_publish(struct gx_src_pg *src,
 			     struct gx_err *e) GX_MUSTCHECK;
@@ -207,10 +221,11 @@ enum gx_rc gx_src_pg_relation(struct gx_src_pg *src, const struct gx_pgo_msg *m,
 /* Begin the snapshot; name = exported snapshot or NULL for one of our own. */
 enum gx_rc gx_src_pg_begin_reading(struct gx_src_pg *src, const char *name,
 				   struct gx_err *e) GX_MUSTCHECK;
-/* GX_OK: rec or todos were filled, or a table ended.  Moves to PG_CHANGES at
- * the end. */
-enum gx_rc gx_src_pg_read_on(struct gx_src_pg *src, struct gx_rec *rec,
-			     bool *has_rec, struct gx_err *e) GX_MUSTCHECK;
+/* GX_OK: rec or todos were filled, or a table ended.  GX_AGAIN: the server has
+ * no row within timeout_ms.  Moves to PG_CHANGES at the end. */
+enum gx_rc gx_src_pg_read_on(struct gx_src_pg *src, int timeout_ms,
+			     struct gx_rec *rec, bool *has_rec,
+			     struct gx_err *e) GX_MUSTCHECK;
 
 /* ---- src_pg_change.c ---- */
 enum gx_rc gx_src_pg_change(struct gx_src_pg *src, struct gx_slice data,

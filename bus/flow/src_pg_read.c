@@ -19,10 +19,19 @@
  * Where a table is cut into several streams, each has its own last key; the
  * server says for each row which of them have it already, because only it
  * knows the order of its keys.
+ *
+ * A table that the server cannot hand over (a byte that is no character) stops
+ * alone: a savepoint before each COPY keeps the snapshot for the others.  A row
+ * that is longer than we keep in memory is handed over with its values cut;
+ * what is left is still longer than a record may be, and so it is set aside.
  */
 #include "base/text.h"
 #include "base/log.h"
 #include "flow/src_pg_int.h"
+
+#define LONG_ROW (8u << 20)   /* kept of a row that is too long */
+#define LONG_VALUE (2u << 20) /* and of each of its values */
+#define LONG_REST 4096	      /* when that much is kept */
 
 static enum gx_rc
 again_is_abort(enum gx_rc rc)
@@ -54,7 +63,9 @@ gx_src_pg_begin_reading(struct gx_src_pg *src, const char *name,
 		rc = gx_pg_exec(src->snap,
 				"BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE "
 				"READ READ ONLY; SET LOCAL enable_sort = off; "
-				"SET LOCAL statement_timeout = 0",
+				"SET LOCAL row_security = off; "
+				"SET LOCAL statement_timeout = 0; SET LOCAL "
+				"idle_in_transaction_session_timeout = 0",
 				e);
 	}
 	src->snap_lsn = src->slot_lsn;
@@ -184,6 +195,19 @@ put_copy(struct gx_src_pg *src, struct gx_buf *b, const struct pg_table *t)
 	return is_good && !b->failed;
 }
 
+/* The server cannot hand this table over: it stops, and the snapshot is kept
+ * for the others. */
+static enum gx_rc
+give_up_table(struct gx_src_pg *src, struct pg_table *t, struct gx_err *e)
+{
+	gx_err_note(e, "reading %s.%s", t->ns, t->name);
+	gx_src_pg_stop_table(src, t, e);
+	src->is_copying = false;
+	src->reading++;
+	return again_is_abort(
+		gx_pg_exec(src->snap, "ROLLBACK TO SAVEPOINT gx_table", e));
+}
+
 static enum gx_rc
 begin_table(struct gx_src_pg *src, struct pg_table *t, struct gx_err *e)
 {
@@ -198,8 +222,14 @@ begin_table(struct gx_src_pg *src, struct pg_table *t, struct gx_err *e)
 			      "read",
 			      t->ns, t->name);
 	}
-	rc = gx_pg_copy_out(src->snap, gx_buf_str(&sql), e);
+	rc = gx_pg_exec(src->snap, "SAVEPOINT gx_table", e);
+	if (rc == GX_OK) {
+		rc = gx_pg_copy_out(src->snap, gx_buf_str(&sql), e);
+	}
 	gx_buf_free(&sql);
+	if (rc == GX_REJECT) {
+		return give_up_table(src, t, e);
+	}
 	if (rc != GX_OK) {
 		return again_is_abort(rc);
 	}
@@ -255,6 +285,25 @@ unescape(char c)
 	return at != NULL ? to[at - from] : c;
 }
 
+/* What is kept of a value in a row that does not fit: more than a record may
+ * have, and of all together less than the buffer has, keys whole. */
+static struct gx_slice
+cut_long(struct gx_slice v, size_t kept)
+{
+	size_t max = kept < LONG_ROW ? LONG_VALUE : LONG_REST;
+
+	if (v.n > max) {
+		v.n = max;
+		while (v.n > 0 && ((unsigned char)v.p[v.n] & 0xC0) == 0x80) {
+			v.n--; /* not within a character */
+		}
+		while (v.n > 0 && v.p[v.n - 1] == '\\') {
+			v.n--; /* nor within an escape */
+		}
+	}
+	return v;
+}
+
 /* One value of COPY's text format; copied only where it has escapes. */
 static bool
 take_value(struct gx_buf *b, struct gx_slice v, struct gx_abi_text *out)
@@ -288,13 +337,16 @@ split_row(struct gx_buf *b, struct gx_slice row, struct gx_abi_text *out,
 	  size_t n)
 {
 	const char *p = row.p, *end = row.p + row.n;
+	bool is_long = row.n > b->max;
+	size_t kept = 0;
 
 	if (row.n > 0 && end[-1] == '\n') {
 		end--;
 	}
 	gx_buf_reset(b);
 	if (memchr(row.p, '\\', row.n) != NULL) {
-		(void)gx_buf_slice(b, row);
+		(void)gx_buf_slice(b,
+				   gx_slice(row.p, is_long ? b->max : row.n));
 		if (b->failed) {
 			return false;
 		}
@@ -303,9 +355,12 @@ split_row(struct gx_buf *b, struct gx_slice row, struct gx_abi_text *out,
 	for (size_t i = 0; i < n; i++) {
 		const char *tab = memchr(p, '\t', (size_t)(end - p));
 		const char *stop = tab != NULL ? tab : end;
+		struct gx_slice v = gx_slice(p, (size_t)(stop - p));
 
+		v = is_long ? cut_long(v, kept) : v;
+		kept += v.n;
 		if ((tab == NULL) != (i + 1 == n) ||
-		    !take_value(b, gx_slice(p, (size_t)(stop - p)), &out[i])) {
+		    !take_value(b, v, &out[i])) {
 			return false;
 		}
 		p = tab != NULL ? tab + 1 : end;
@@ -359,9 +414,8 @@ take_row(struct gx_src_pg *src, struct pg_table *t, struct gx_slice row,
 
 	if (!split_row(&src->values, row, all, n + n_flags)) {
 		return GX_ERR(e, GX_FATAL, "source.row",
-			      "a row of %s.%s is not in COPY's format or "
-			      "longer than 32 MiB",
-			      t->ns, t->name);
+			      "a row of %s.%s is not in COPY's format", t->ns,
+			      t->name);
 	}
 	memcpy(src->row, all, n * sizeof(all[0]));
 	rc = gx_host_row(t->host, src->row, gx_slice(src->time, GX_TIME_LEN),
@@ -402,11 +456,12 @@ end_reading(struct gx_src_pg *src, struct gx_err *e)
 }
 
 enum gx_rc
-gx_src_pg_read_on(struct gx_src_pg *src, struct gx_rec *rec, bool *has_rec,
-		  struct gx_err *e)
+gx_src_pg_read_on(struct gx_src_pg *src, int timeout_ms, struct gx_rec *rec,
+		  bool *has_rec, struct gx_err *e)
 {
 	struct pg_table *t;
 	struct gx_slice row;
+	bool is_end;
 	enum gx_rc rc;
 
 	while (!src->is_copying) {
@@ -419,8 +474,11 @@ gx_src_pg_read_on(struct gx_src_pg *src, struct gx_rec *rec, bool *has_rec,
 		src->reading++;
 	}
 	t = &src->tables[src->reading];
-	rc = gx_pg_copy_get(src->snap, &row, e);
-	if (rc == GX_AGAIN) {
+	rc = gx_pg_copy_get(src->snap, timeout_ms, &row, &is_end, e);
+	if (rc == GX_REJECT) {
+		return give_up_table(src, t, e);
+	}
+	if (rc == GX_OK && is_end) {
 		end_table(src, t);
 		return GX_OK;
 	}

@@ -36,11 +36,18 @@ check_server(struct gx_src_pg *src, struct gx_err *e)
 		"SELECT current_setting('wal_level'), pg_is_in_recovery(), "
 		"current_setting('max_slot_wal_keep_size'), "
 		"(SELECT rolreplication OR rolsuper FROM pg_roles "
-		"WHERE rolname = current_user)",
+		"WHERE rolname = current_user), "
+		"current_setting('server_encoding')",
 		0, NULL, &r, e);
 
 	if (rc != GX_OK) {
 		return rc;
+	}
+	if (strcmp(gx_rows_str(r, 0, 4), "SQL_ASCII") == 0) {
+		return GX_ERR(e, GX_FATAL, "source.encoding",
+			      "the database is SQL_ASCII: nobody knows what "
+			      "its bytes mean; dump it and restore it into one "
+			      "with the encoding they are in (UTF8, EUC_CN)");
 	}
 	if (gx_rows_bool(r, 0, 1)) {
 		return GX_ERR(e, GX_FATAL, "source.standby",
@@ -151,7 +158,8 @@ wait_free(struct gx_src_pg *src, int64_t wait_ms, struct slot_row *out,
 	}
 }
 
-/* For how long has the holder not answered?  *is_ours: by its name. */
+/* For how long has the holder not answered, by our clock: since its newest
+ * word changed last under our eyes?  *is_ours: by its name. */
 static enum gx_rc
 look_holder(struct gx_src_pg *src, int64_t pid, bool *is_ours,
 	    int64_t *silent_ms, struct gx_err *e)
@@ -159,13 +167,13 @@ look_holder(struct gx_src_pg *src, int64_t pid, bool *is_ours,
 	char text[24];
 	const char *params[] = {text};
 	const struct gx_rows *r;
+	const char *reply;
 	enum gx_rc rc;
 
 	(void)snprintf(text, sizeof(text), "%lld", (long long)pid);
 	rc = gx_pg_query(src->ctl,
 			 "SELECT coalesce(a.application_name, ''), "
-			 "(extract(epoch FROM clock_timestamp() - "
-			 "r.reply_time) * 1000)::bigint "
+			 "coalesce(r.reply_time::text, '') "
 			 "FROM pg_stat_activity a LEFT JOIN "
 			 "pg_stat_replication r ON r.pid = a.pid "
 			 "WHERE a.pid = $1::int",
@@ -173,15 +181,16 @@ look_holder(struct gx_src_pg *src, int64_t pid, bool *is_ours,
 	if (rc != GX_OK) {
 		return rc;
 	}
-	if (src->holder_pid != pid) {
+	reply = gx_rows_n(r) > 0 ? gx_rows_str(r, 0, 1) : "";
+	if (src->holder_pid != pid || strcmp(src->holder_reply, reply) != 0) {
 		src->holder_pid = pid;
 		src->holder_since_ms = gx_mono_ms();
+		(void)snprintf(src->holder_reply, sizeof(src->holder_reply),
+			       "%s", reply);
 	}
 	*is_ours =
 		gx_rows_n(r) > 0 && strcmp(gx_rows_str(r, 0, 0), src->app) == 0;
-	*silent_ms = gx_rows_n(r) > 0 && !gx_rows_null(r, 0, 1)
-			     ? gx_rows_int(r, 0, 1)
-			     : gx_mono_ms() - src->holder_since_ms;
+	*silent_ms = gx_mono_ms() - src->holder_since_ms;
 	return GX_OK;
 }
 
@@ -228,6 +237,24 @@ steal(struct gx_src_pg *src, struct slot_row *slot, struct gx_err *e)
 }
 
 enum gx_rc
+gx_src_pg_open_ctl(struct gx_src_pg *src, struct gx_err *e)
+{
+	enum gx_rc rc;
+
+	if (src->ctl != NULL && gx_pg_alive(src->ctl)) {
+		return GX_OK;
+	}
+	gx_pg_close(&src->ctl);
+	rc = gx_pg_open(gx_buf_str(&src->conninfo), src->app, false, &src->ctl,
+			e);
+	if (rc == GX_OK) { /* an error instead of hidden rows */
+		rc = gx_pg_exec(src->ctl, "SET row_security = off", e);
+	}
+	src->n_fetched = 0;
+	return rc;
+}
+
+enum gx_rc
 gx_src_pg_start_slot(struct gx_src_pg *src, struct gx_err *e)
 {
 	struct slot_row slot;
@@ -260,7 +287,7 @@ gx_src_pg_take_slot(struct gx_src_pg *src, struct gx_err *e)
 {
 	const char *conninfo = gx_buf_str(&src->conninfo);
 	struct slot_row slot;
-	enum gx_rc rc = gx_pg_open(conninfo, src->app, false, &src->ctl, e);
+	enum gx_rc rc = gx_src_pg_open_ctl(src, e);
 
 	if (rc == GX_OK) {
 		rc = gx_pg_open(conninfo, src->app, true, &src->repl, e);
@@ -273,6 +300,15 @@ gx_src_pg_take_slot(struct gx_src_pg *src, struct gx_err *e)
 	}
 	for (size_t i = 0; rc == GX_OK && i < src->n_tables; i++) {
 		rc = gx_src_pg_look_table(src, &src->tables[i], e);
+	}
+	if (rc == GX_OK) {
+		rc = look_slot(src, &slot, e);
+	}
+	if (rc == GX_OK && slot.active_pid != 0) { /* from now on we count */
+		bool is_ours;
+		int64_t silent_ms;
+
+		rc = look_holder(src, slot.active_pid, &is_ours, &silent_ms, e);
 	}
 	if (rc == GX_OK) {
 		rc = wait_free(src, WAIT_FREE_MS, &slot, e);
@@ -342,27 +378,56 @@ gx_src_pg_drop_slot(struct gx_src_pg *src, struct gx_err *e)
 			   params, &r, e);
 }
 
-/* Above the ceiling: wait while it moves, else give the disk back. */
+/* restart_lsn says nothing of us: a long transaction of the department pins
+ * it, and a full reading confirms nothing.  Nothing need move while what we owe
+ * is below the ceiling by itself. */
+static bool
+has_moved(struct gx_src_pg *src, uint64_t confirmed)
+{
+	bool has = src->full_confirmed != confirmed ||
+		   src->full_idle != src->idle_lsn ||
+		   src->full_rows != src->n_read_rows ||
+		   src->server_end < confirmed + src->slot_lag_max;
+
+	src->full_confirmed = confirmed;
+	src->full_idle = src->idle_lsn;
+	src->full_rows = src->n_read_rows;
+	return has;
+}
+
+/* Above the ceiling: wait while it moves, else give the disk back; above the
+ * hard one, give it back. */
 static enum gx_rc
-at_ceiling(struct gx_src_pg *src, uint64_t restart_lsn, struct gx_err *e)
+at_ceiling(struct gx_src_pg *src, uint64_t confirmed, int64_t oldest_s,
+	   struct gx_err *e)
 {
 	int64_t now_ms = gx_mono_ms();
+	bool is_hard = (uint64_t)src->lag >= src->slot_lag_hard;
 	struct gx_err ignored;
 
-	if (src->full_lsn != restart_lsn) {
-		src->full_lsn = restart_lsn;
+	if (has_moved(src, confirmed) || src->full_since_ms == 0) {
 		src->full_since_ms = now_ms;
 	}
 	if (!src->drops_slot ||
-	    now_ms - src->full_since_ms < src->slot_lag_wait_ms) {
+	    (!is_hard && now_ms - src->full_since_ms < src->slot_lag_wait_ms)) {
 		return GX_OK;
 	}
+	src->full_since_ms = 0;
 	if (gx_src_pg_drop_slot(src, &ignored) != GX_OK) {
 		return GX_ERR(e, GX_FATAL, "slot.lag_max",
 			      "slot %s keeps more WAL than slot_lag_max and "
 			      "could not be dropped (%s): drop it by hand "
 			      "before the department's disk is full",
 			      src->place.slot, ignored.code);
+	}
+	if (is_hard) {
+		return GX_ERR(e, GX_FATAL, "slot.lag_max",
+			      "slot %s kept more WAL than slot_lag_hard: it "
+			      "was dropped so that the department's disk does "
+			      "not fill; the oldest transaction there is open "
+			      "for %lld s: end it, then restart the flow and "
+			      "follow slot.lost",
+			      src->place.slot, (long long)oldest_s);
 	}
 	return GX_ERR(e, GX_FATAL, "slot.lag_max",
 		      "slot %s kept more WAL than slot_lag_max and nothing "
@@ -399,11 +464,16 @@ gx_src_pg_look(struct gx_src_pg *src, struct gx_err *e)
 {
 	const char *params[] = {src->place.slot};
 	const struct gx_rows *r;
-	uint64_t restart_lsn = 0;
+	uint64_t restart_lsn = 0, confirmed = 0;
+	int64_t holder;
 	int percent;
 	enum gx_rc rc = gx_pg_query(
 		src->ctl,
-		"SELECT pg_current_wal_lsn()::text, s.restart_lsn::text "
+		"SELECT pg_current_wal_lsn()::text, s.restart_lsn::text, "
+		"coalesce(s.confirmed_flush_lsn, '0/0')::text, "
+		"coalesce(s.active_pid, 0), coalesce((SELECT "
+		"max(extract(epoch FROM now() - xact_start)) FROM "
+		"pg_stat_activity WHERE backend_xid IS NOT NULL), 0)::bigint "
 		"FROM (SELECT 1) one LEFT JOIN pg_replication_slots s "
 		"ON s.slot_name = $1",
 		1, params, &r, e);
@@ -414,7 +484,8 @@ gx_src_pg_look(struct gx_src_pg *src, struct gx_err *e)
 	src->looked_at_ms = gx_mono_ms();
 	if (!gx_lsn_parse(gx_rows_str(r, 0, 0), &src->server_end) ||
 	    gx_rows_null(r, 0, 1) ||
-	    !gx_lsn_parse(gx_rows_str(r, 0, 1), &restart_lsn)) {
+	    !gx_lsn_parse(gx_rows_str(r, 0, 1), &restart_lsn) ||
+	    !gx_lsn_parse(gx_rows_str(r, 0, 2), &confirmed)) {
 		src->lag = -1;
 		return GX_OK;
 	}
@@ -422,9 +493,17 @@ gx_src_pg_look(struct gx_src_pg *src, struct gx_err *e)
 	if (src->lag < 0) {
 		src->lag = 0;
 	}
+	holder = gx_rows_int(r, 0, 3);
+	if (holder != 0 && holder != src->own_pid) {
+		return GX_OK; /* who holds the slot looks after it */
+	}
 	percent = (int)(src->lag / (int64_t)(src->slot_lag_max / 100));
 	warn_lag(src, percent);
-	return percent < 100 ? GX_OK : at_ceiling(src, restart_lsn, e);
+	if (percent < 100) {
+		src->full_since_ms = 0;
+		return GX_OK;
+	}
+	return at_ceiling(src, confirmed, gx_rows_int(r, 0, 4), e);
 }
 
 enum gx_rc

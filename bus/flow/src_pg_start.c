@@ -170,6 +170,18 @@ begin_stream(struct pg_stream *st, struct gx_slice text, uint64_t newest)
 	st->pos.key = gx_buf_view(&st->key);
 }
 
+/* Nothing to publish: a slot made now would have no publication behind it. */
+static bool
+all_stopped(const struct gx_src_pg *src)
+{
+	for (size_t i = 0; i < src->n_tables; i++) {
+		if (!src->tables[i].is_stopped) {
+			return false;
+		}
+	}
+	return true;
+}
+
 /* Where the streams stand is known: make or use the slot, begin to read. */
 static enum gx_rc
 begin(struct gx_src_pg *src, bool makes_slot, struct gx_err *e)
@@ -178,6 +190,10 @@ begin(struct gx_src_pg *src, bool makes_slot, struct gx_err *e)
 	bool has_all = true;
 	enum gx_rc rc = gx_src_pg_publish(src, e);
 
+	if (rc == GX_OK && makes_slot && all_stopped(src)) {
+		src->phase = PG_CHANGES; /* read() says why, one by one */
+		return GX_OK;
+	}
 	if (rc == GX_OK && makes_slot) {
 		rc = gx_src_pg_make_slot(src, snapshot, sizeof(snapshot), e);
 		src->place.born = src->slot_lsn;
@@ -197,7 +213,10 @@ begin(struct gx_src_pg *src, bool makes_slot, struct gx_err *e)
 	src->told_lsn = src->slot_lsn;
 	src->idle_lsn = src->slot_lsn;
 	src->phase = PG_CHANGES;
-	if (!has_all) {
+	if (!has_all && snapshot[0] == '\0') {
+		rc = gx_src_pg_wait_older(src, e);
+	}
+	if (rc == GX_OK && !has_all) {
 		rc = gx_src_pg_begin_reading(
 			src, snapshot[0] != '\0' ? snapshot : NULL, e);
 	}

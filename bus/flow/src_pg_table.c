@@ -17,6 +17,8 @@
 #include "base/log.h"
 #include "flow/src_pg_int.h"
 
+#define OLDER_MS 5000 /* a transaction may last so long before we say so */
+
 unsigned
 gx_src_pg_type_holds(uint32_t oid)
 {
@@ -141,6 +143,38 @@ check_columns(struct gx_src_pg *src, struct pg_table *t)
 	}
 }
 
+/* Would a full reading and the changes be the same rows and columns? */
+static void
+check_same_rows(struct gx_src_pg *src, struct pg_table *t,
+		const struct gx_rows *r)
+{
+	if (gx_rows_bool(r, 0, 11)) {
+		stop(src, t, "source.filtered", "",
+		     "other tables inherit from it: declare each of them by "
+		     "itself, or make it a partitioned table");
+	}
+	if (gx_rows_bool(r, 0, 9)) {
+		stop(src, t, "source.filtered", "",
+		     "the publication has a row filter (WHERE) for it: take "
+		     "the filter out, or let a view of the bus filter");
+	}
+	if (gx_rows_bool(r, 0, 12)) {
+		stop(src, t, "source.filtered", "",
+		     "row-level security hides rows from our role: ALTER ROLE "
+		     "... BYPASSRLS");
+	}
+	for (int row = 0; row < gx_rows_n(r); row++) {
+		int i = find_column(t, gx_rows_slice(r, row, 0));
+
+		if (i >= 0 && gx_rows_bool(r, row, 10)) {
+			stop(src, t, "source.filtered",
+			     gx_host_column(t->host, (size_t)i),
+			     "it is mapped, but the publication's list of "
+			     "columns leaves it out: take the list out");
+		}
+	}
+}
+
 enum gx_rc
 gx_src_pg_look_table(struct gx_src_pg *src, struct pg_table *t,
 		     struct gx_err *e)
@@ -158,9 +192,16 @@ gx_src_pg_look_table(struct gx_src_pg *src, struct pg_table *t,
 		"WHEN 'i' THEN i.indisreplident ELSE false END) "
 		"AND a.attnum = ANY (i.indkey)), ty.typtype = 'e', "
 		"has_column_privilege(c.oid, a.attnum, 'SELECT'), "
-		"EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname "
-		"= $3 AND p.schemaname = $1 AND p.tablename = $2) "
-		"FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+		"p.tablename IS NOT NULL, c.oid::bigint, "
+		/* By name through jsonb: older servers have no such columns. */
+		"coalesce(to_jsonb(p) ->> 'rowfilter', '') <> '', "
+		"a.attgenerated = '' AND to_jsonb(p) ? 'attnames' AND NOT "
+		"to_jsonb(p) -> 'attnames' ? a.attname, "
+		"c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i "
+		"WHERE i.inhparent = c.oid), row_security_active(c.oid) "
+		"FROM pg_class c LEFT JOIN pg_publication_tables p "
+		"ON p.pubname = $3 AND p.schemaname = $1 AND p.tablename = $2 "
+		"JOIN pg_namespace n ON n.oid = c.relnamespace "
 		"JOIN pg_attribute a ON a.attrelid = c.oid "
 		"JOIN pg_type ty ON ty.oid = a.atttypid "
 		"WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 "
@@ -179,6 +220,8 @@ gx_src_pg_look_table(struct gx_src_pg *src, struct pg_table *t,
 		return GX_OK;
 	}
 	t->is_published = gx_rows_bool(r, 0, 7);
+	t->cat_oid = (uint32_t)gx_rows_int(r, 0, 8);
+	check_same_rows(src, t, r);
 	for (int row = 0; row < gx_rows_n(r); row++) {
 		if (!gx_rows_bool(r, row, 6) &&
 		    find_column(t, gx_rows_slice(r, row, 0)) >= 0) {
@@ -191,6 +234,64 @@ gx_src_pg_look_table(struct gx_src_pg *src, struct pg_table *t,
 	}
 	if (!t->is_stopped) {
 		check_columns(src, t);
+	}
+	return GX_OK;
+}
+
+/* ---- still the same table, and still published? ---- */
+
+static void
+stop_replaced(struct gx_src_pg *src, struct pg_table *t)
+{
+	stop(src, t, "source.unpublished", "",
+	     "another table was put in its place, and what it was filled with "
+	     "before it was published is unread: see that it is in the "
+	     "publication, and order a full reading");
+}
+
+static void
+stop_unpublished(struct gx_src_pg *src, struct pg_table *t)
+{
+	stop(src, t, "source.unpublished", "",
+	     "it is not in the publication any more, so changes may be lost: "
+	     "put it back, and order a full reading");
+}
+
+enum gx_rc
+gx_src_pg_look_published(struct gx_src_pg *src, struct gx_err *e)
+{
+	const char *params[] = {src->publication};
+	const struct gx_rows *r;
+	enum gx_rc rc =
+		gx_pg_query(src->ctl,
+			    "SELECT p.schemaname, p.tablename, c.oid::bigint "
+			    "FROM pg_publication_tables p "
+			    "JOIN pg_namespace n ON n.nspname = p.schemaname "
+			    "JOIN pg_class c ON c.relnamespace = n.oid AND "
+			    "c.relname = p.tablename WHERE p.pubname = $1",
+			    1, params, &r, e);
+
+	if (rc != GX_OK) {
+		return rc == GX_AGAIN ? GX_ABORT : rc;
+	}
+	src->published_at_ms = gx_mono_ms();
+	for (size_t i = 0; i < src->n_tables; i++) {
+		struct pg_table *t = &src->tables[i];
+		int row = 0;
+
+		if (t->is_stopped || !t->is_published) {
+			continue;
+		}
+		while (row < gx_rows_n(r) &&
+		       (strcmp(gx_rows_str(r, row, 0), t->ns) != 0 ||
+			strcmp(gx_rows_str(r, row, 1), t->name) != 0)) {
+			row++;
+		}
+		if (row == gx_rows_n(r)) {
+			stop_unpublished(src, t);
+		} else if (gx_rows_int(r, row, 2) != (int64_t)t->cat_oid) {
+			stop_replaced(src, t);
+		}
 	}
 	return GX_OK;
 }
@@ -239,6 +340,9 @@ gx_src_pg_relation(struct gx_src_pg *src, const struct gx_pgo_msg *m,
 	bool is_partial = false;
 	uint16_t n = 0;
 
+	if (m->relation != t->cat_oid && !t->is_stopped) {
+		stop_replaced(src, t);
+	}
 	t->oid = m->relation;
 	t->identity = m->identity;
 	t->n_rel_columns = m->n_columns;
@@ -351,9 +455,65 @@ create_publication(struct gx_src_pg *src, struct gx_err *e)
 	rc = comma[0] == '\0' ? GX_OK : run_or_say(src, &sql, e);
 	gx_buf_free(&sql);
 	for (size_t i = 0; rc == GX_OK && i < src->n_tables; i++) {
-		src->tables[i].is_published = true;
+		src->tables[i].is_published = !src->tables[i].is_stopped;
 	}
 	return rc;
+}
+
+/* Rows of a transaction that was open when its table joined are in no change
+ * that we are sent, so the snapshot must see them: wait until every
+ * transaction of the first look is over.  What was met first is kept, so that
+ * later ones do not hold us up for ever. */
+enum gx_rc
+gx_src_pg_wait_older(struct gx_src_pg *src, struct gx_err *e)
+{
+	int64_t until_ms = gx_mono_ms() + OLDER_MS;
+	const struct gx_rows *r;
+	bool has_new = false;
+	char seen[24];
+
+	for (size_t i = 0; i < src->n_tables; i++) {
+		const struct pg_table *t = &src->tables[i];
+
+		has_new |= !t->is_stopped && has_nothing(src, t);
+	}
+	for (;;) {
+		const char *params[] = {seen};
+		enum gx_rc rc;
+
+		(void)snprintf(seen, sizeof(seen), "%lld",
+			       (long long)src->older_than_xid);
+		rc = gx_pg_query(
+			src->ctl,
+			"SELECT x.seen, x.seen <= pg_snapshot_xmin(x.s)::text"
+			"::bigint, coalesce((SELECT min(pid) FROM "
+			"pg_stat_activity WHERE backend_xid IS NOT NULL), 0) "
+			"FROM (SELECT s, coalesce(nullif($1::bigint, 0), "
+			"pg_snapshot_xmax(s)::text::bigint) seen "
+			"FROM pg_current_snapshot() s) x",
+			1, params, &r, e);
+		if (!has_new || rc != GX_OK) {
+			return rc;
+		}
+		src->older_than_xid = gx_rows_int(r, 0, 0);
+		if (gx_rows_bool(r, 0, 1)) {
+			src->older_than_xid = 0;
+			return GX_OK;
+		}
+		if (gx_mono_ms() >= until_ms) {
+			return GX_ERR(e, GX_ABORT, "source.open_transaction",
+				      "a table joined the publication while a "
+				      "transaction was open that is not over "
+				      "yet (server process %lld?): its rows "
+				      "would be lost; waiting",
+				      (long long)gx_rows_int(r, 0, 2));
+		}
+		rc = gx_pg_query(src->ctl, "SELECT pg_sleep(0.05)", 0, NULL, &r,
+				 e);
+		if (rc != GX_OK) {
+			return rc;
+		}
+	}
 }
 
 static enum gx_rc
@@ -363,9 +523,7 @@ add_table(struct gx_src_pg *src, struct pg_table *t, struct gx_err *e)
 	enum gx_rc rc;
 
 	if (!has_nothing(src, t)) {
-		stop(src, t, "source.unpublished", "",
-		     "it is not in the publication any more, so changes may "
-		     "be lost: put it back, and order a full reading");
+		stop_unpublished(src, t);
 		return GX_OK;
 	}
 	gx_buf_init(&sql, 1024);

@@ -25,12 +25,15 @@ typedef void (*gx_stream_f)(void *ctx, const struct gx_stream_row *row);
 /*
  * One move of a stream: a batch with its lines, a marker (head NULL), or
  * nothing but the end of a stop (head NULL, before equal to after).  Any move
- * of a stopped stream ends the stop.  Slices lie in the message.
+ * of a stopped stream ends the stop.  A stop by guard.mass_delete is ended by
+ * nothing but an operator's word, is_accept: GX_FENCED for any other move
+ * without a message.  Slices lie in the message.
  */
 struct gx_apply {
 	struct gx_slice stream;
 	struct gx_chain before, after; /* compare-and-set */
 	bool is_new;		    /* no row yet: insert, before is ignored */
+	bool is_accept;		    /* the next e may delete what it likes */
 	const struct gx_head *head; /* the batch with its lines; NULL marker */
 	unsigned char head_hash[GX_HASH];
 };
@@ -113,17 +116,29 @@ struct gx_store_ops {
 			     uint64_t next_seq, uint64_t epoch,
 			     struct gx_err *e);
 	/* Note what a source may forget, durably, before it is told; rows of
-	 * the quarantine up to id upto are covered by it.  GX_FENCED
-	 * "writer.fenced": a higher epoch has released; nothing changed. */
-	enum gx_rc (*release)(struct gx_store *s, const char *flow,
+	 * the quarantine up to id upto are covered by it.  Noted by origin: a
+	 * flow may be renamed.  GX_FENCED "writer.fenced": a higher epoch has
+	 * released; nothing changed. */
+	enum gx_rc (*release)(struct gx_store *s, const char *origin,
 			      struct gx_slice pos, uint64_t upto,
 			      uint64_t epoch, struct gx_err *e);
 	/* "" if nothing was ever released. */
-	enum gx_rc (*released)(struct gx_store *s, const char *flow,
+	enum gx_rc (*released)(struct gx_store *s, const char *origin,
 			       struct gx_buf *pos, struct gx_err *e);
+	/* Close and forget; in the thread that used it last. */
+	void (*free)(struct gx_store **s);
 };
 struct gx_store { /* embedded first by implementations */
 	const struct gx_store_ops *ops;
 };
+
+/* Accepts NULL. */
+static inline void
+gx_store_free(struct gx_store **s)
+{
+	if (*s != NULL) {
+		(*s)->ops->free(s);
+	}
+}
 
 #endif

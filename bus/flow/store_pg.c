@@ -457,6 +457,48 @@ declare(struct gx_store *s, const char *stream, const char *topic,
 
 /* ---- new and free ---- */
 
+static void
+free_list(char **list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		gx_mem_free(list[i]);
+	}
+	gx_mem_free(list);
+}
+
+static void
+free_store(struct gx_store **s)
+{
+	struct gx_store_pg *st = store_pg_of(*s);
+
+	gx_pg_close(&st->pg);
+	for (size_t i = 0; i < st->n_tables; i++) {
+		gx_store_pg_free_table(&st->tables[i]);
+	}
+	gx_mem_free(st->tables);
+	free_list(st->streams, st->n_streams);
+	free_list(st->accepted, st->n_accepted);
+	gx_mem_free(st->units);
+	gx_mem_free(st->items);
+	gx_mem_free(st->slots);
+	gx_mem_free(st->started);
+	gx_mem_free(st->params);
+	gx_mem_free(st->picked);
+	gx_buf_free(&st->rows);
+	gx_buf_free(&st->text);
+	gx_buf_free(&st->key);
+	gx_store_pg_arrays_free(&st->a);
+	gx_store_pg_arrays_free(&st->b);
+	gx_store_pg_arrays_free(&st->asides);
+	gx_store_pg_arrays_free(&st->starts);
+	gx_mem_wipe(st->conninfo, strlen(st->conninfo));
+	gx_mem_free(st->conninfo);
+	gx_mem_free(st->app);
+	st->magic = 0;
+	gx_mem_free(st);
+	*s = NULL;
+}
+
 static const struct gx_store_ops ops = {
 	.load = load,
 	.look = look,
@@ -468,6 +510,7 @@ static const struct gx_store_ops ops = {
 	.settle = gx_store_pg_settle,
 	.release = gx_store_pg_release,
 	.released = gx_store_pg_released,
+	.free = free_store,
 };
 
 static void
@@ -509,50 +552,4 @@ gx_store_pg_new(const struct gx_store_pg_conf *conf, struct gx_store **out,
 	gx_store_pg_arrays_init(&st->starts);
 	*out = &st->base;
 	return GX_OK;
-}
-
-static void
-free_list(char **list, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		gx_mem_free(list[i]);
-	}
-	gx_mem_free(list);
-}
-
-void
-gx_store_pg_free(struct gx_store **s)
-{
-	struct gx_store_pg *st;
-
-	if (*s == NULL) {
-		return;
-	}
-	st = store_pg_of(*s);
-	gx_pg_close(&st->pg);
-	for (size_t i = 0; i < st->n_tables; i++) {
-		gx_store_pg_free_table(&st->tables[i]);
-	}
-	gx_mem_free(st->tables);
-	free_list(st->streams, st->n_streams);
-	free_list(st->accepted, st->n_accepted);
-	gx_mem_free(st->units);
-	gx_mem_free(st->items);
-	gx_mem_free(st->slots);
-	gx_mem_free(st->started);
-	gx_mem_free(st->params);
-	gx_mem_free(st->picked);
-	gx_buf_free(&st->rows);
-	gx_buf_free(&st->text);
-	gx_buf_free(&st->key);
-	gx_store_pg_arrays_free(&st->a);
-	gx_store_pg_arrays_free(&st->b);
-	gx_store_pg_arrays_free(&st->asides);
-	gx_store_pg_arrays_free(&st->starts);
-	gx_mem_wipe(st->conninfo, strlen(st->conninfo));
-	gx_mem_free(st->conninfo);
-	gx_mem_free(st->app);
-	st->magic = 0;
-	gx_mem_free(st);
-	*s = NULL;
 }

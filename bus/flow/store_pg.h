@@ -25,6 +25,5 @@ struct gx_store_pg_conf {
 enum gx_rc gx_store_pg_new(const struct gx_store_pg_conf *conf,
 			   struct gx_store **out,
 			   struct gx_err *e) GX_MUSTCHECK;
-void gx_store_pg_free(struct gx_store **s);
 
 #endif

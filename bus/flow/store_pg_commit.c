@@ -110,9 +110,25 @@ add_unit(struct gx_store_pg *st, const struct gx_apply *ap, struct gx_err *e)
 	return rc == GX_OK ? gx_store_pg_make_temp(st, u->table, e) : rc;
 }
 
-/* Which pure ends of a stop are an operator's word on the guard? */
+/* An operator's word on the guard holds from this transaction on, or is
+ * forgotten with it. */
+static void
+note_accepted(struct gx_store_pg *st, const struct gx_txn *t, bool is_undone)
+{
+	for (size_t i = 0; i < t->n_applies; i++) {
+		if (t->applies[i].is_accept && is_undone) {
+			gx_store_pg_unlist(st->accepted, &st->n_accepted,
+					   t->applies[i].stream);
+		} else if (t->applies[i].is_accept) {
+			gx_store_pg_list(&st->accepted, &st->n_accepted,
+					 t->applies[i].stream);
+		}
+	}
+}
+
+/* A reader that has not heard of another's guard must not end its stop. */
 static enum gx_rc
-note_accepted(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
+check_guarded(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
 {
 	const char *params[1];
 	const struct gx_rows *r;
@@ -122,7 +138,7 @@ note_accepted(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
 	for (size_t i = 0; i < t->n_applies; i++) {
 		const struct gx_apply *ap = &t->applies[i];
 
-		if (ap->head == NULL && !ap->is_new &&
+		if (ap->head == NULL && !ap->is_new && !ap->is_accept &&
 		    is_same_chain(&ap->before, &ap->after)) {
 			gx_store_pg_put(&st->a.col[0], ap->stream);
 			st->a.n++;
@@ -139,9 +155,10 @@ note_accepted(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
 				 "AND why = 'guard.mass_delete'",
 				 1, params, &r, e);
 	}
-	for (int i = 0; rc == GX_OK && i < gx_rows_n(r); i++) {
-		gx_store_pg_list(&st->accepted, &st->n_accepted,
-				 gx_rows_slice(r, i, 0));
+	if (rc == GX_OK && gx_rows_n(r) > 0) {
+		return GX_ERR(e, GX_FENCED, "store.fenced",
+			      "another reader has let a stream stand for the "
+			      "guard");
 	}
 	return rc;
 }
@@ -161,7 +178,7 @@ prepare(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
 			rc = add_unit(st, &t->applies[i], e);
 		}
 	}
-	return rc == GX_OK ? note_accepted(st, t, e) : rc;
+	return rc == GX_OK ? check_guarded(st, t, e) : rc;
 }
 
 /* ---- the header ---- */
@@ -577,6 +594,7 @@ gx_store_pg_commit(struct gx_store *s, const struct gx_txn *t,
 		return gx_store_pg_undo(st, rc, e);
 	}
 	st->is_careful = false;
+	note_accepted(st, t, false);
 	rc = try_commit(st, t, e);
 	if (rc == GX_REJECT && !is_guard(e)) {
 		gx_pg_rollback(st->pg);
@@ -586,6 +604,9 @@ gx_store_pg_commit(struct gx_store *s, const struct gx_txn *t,
 		}
 		rc = try_commit(st, t, e);
 		st->is_careful = false;
+	}
+	if (rc != GX_OK) {
+		note_accepted(st, t, true);
 	}
 	if (rc == GX_REJECT && is_guard(e)) {
 		gx_pg_rollback(st->pg);

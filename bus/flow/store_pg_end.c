@@ -9,9 +9,9 @@
  *
  * A source that reads an empty table would so empty ours.  Above the guard's
  * share nothing is changed and the reader is told to let the stream stand
- * until an operator accepts.  Acceptance is seen as the reader's ending of
- * that stop, and holds for one e.  It is kept in memory only: after a restart
- * the guard asks again.
+ * until an operator accepts.  Acceptance comes with the reader's ending of that
+ * stop (is_accept), and holds for one e.  It is kept in memory only: after a
+ * restart the guard asks again.
  */
 #include "flow/store_pg_int.h"
 

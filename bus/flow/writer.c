@@ -260,7 +260,7 @@ release(struct gx_writer *w, struct gx_err *e)
 	w->release_at_ms = now_ms + w->conf.release_ms;
 	pos = gx_slice(best->pos, best->pos_n);
 	gx_crash_point("writer.before_release");
-	rc = w->store->ops->release(w->store, w->flow, pos, best->upto,
+	rc = w->store->ops->release(w->store, w->origin, pos, best->upto,
 				    w->epoch, e);
 	if (rc != GX_OK) {
 		return rc == GX_AGAIN ? GX_ABORT : rc;
@@ -394,8 +394,12 @@ static enum gx_rc
 step_writer(void *flow, int timeout_ms, struct gx_err *e)
 {
 	struct gx_writer *w = flow;
-	enum gx_rc rc;
+	/* Even while all the rest stands still. */
+	enum gx_rc rc = w->src->ops->tend(w->src, e);
 
+	if (rc != GX_OK) {
+		return rc;
+	}
 	switch (w->phase) {
 	case WR_PAUSE:
 		if (gx_mono_ms() < w->pause_until_ms) {

@@ -228,8 +228,12 @@ open_lanes(struct gx_writer *w, struct gx_err *e)
 enum gx_rc
 gx_writer_claim(struct gx_writer *w, struct gx_err *e)
 {
-	enum gx_rc rc = load_lanes(w, e);
+	/* Before the store is asked: it may be away for long. */
+	enum gx_rc rc = w->src->ops->tend(w->src, e);
 
+	if (rc == GX_OK) {
+		rc = load_lanes(w, e);
+	}
 	if (rc == GX_OK) {
 		rc = w->src->ops->take(w->src, e);
 	}
@@ -437,6 +441,25 @@ settle_asides(struct gx_writer *w, struct gx_err *e)
 	return rc;
 }
 
+/* What was noted under our origin; or, by a version before, under the name of
+ * the flow, which may have changed since and be another's now. */
+static enum gx_rc
+find_released(struct gx_writer *w, const struct gx_slice *pos,
+	      struct gx_buf *released, struct gx_err *e)
+{
+	bool has_any = false;
+	enum gx_rc rc =
+		w->store->ops->released(w->store, w->origin, released, e);
+
+	for (size_t i = 0; i < w->n_streams; i++) {
+		has_any |= pos[i].n > 0;
+	}
+	if (rc == GX_OK && released->n == 0 && has_any) {
+		rc = w->store->ops->released(w->store, w->flow, released, e);
+	}
+	return rc;
+}
+
 /*
  * All partitions are settled: tell the source where to go on.  The source says
  * whether it is still ours.  By the time the store hears of it another may have
@@ -460,7 +483,7 @@ start_source(struct gx_writer *w, struct gx_err *e)
 		       (unsigned long long)w->epoch,
 		       (unsigned long long)ws->chain.next_seq);
 	}
-	rc = w->store->ops->released(w->store, w->flow, &released, e);
+	rc = find_released(w, pos, &released, e);
 	if (rc == GX_OK) {
 		rc = w->src->ops->start(w->src, pos, w->n_streams,
 					gx_buf_view(&released), e);

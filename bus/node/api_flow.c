@@ -142,19 +142,39 @@ gx_api_flow_restart(struct gx_call *c, struct gx_err *e)
 
 /* ---- streams ---- */
 
+/* $2: JSON array of the resources that are declared here.  A stream of another
+ * cannot be taken, even before its first batch makes it stand still. */
 #define STREAM_SQL                                                             \
 	"SELECT stream, topic, partition, is_own, epoch, writer, next_seq, "   \
 	"head, reading_at IS NOT NULL AS is_reading, "                         \
-	"CASE WHEN stopped_at IS NULL THEN 'running' ELSE 'stopped' END "      \
+	"CASE WHEN stopped_at IS NOT NULL THEN 'stopped' "                     \
+	"WHEN jsonb_exists($2::jsonb, split_part(stream, '/', 5)) "            \
+	"THEN 'running' ELSE 'undeclared' END "                                \
 	"AS state, stopped_at, why AS code, why_text AS detail, " GX_SQL_TIME( \
 		"moved_at") " AS moved_at FROM gx_stream"
 #define STREAM_FMT "ssibisisbsi?s?ss"
 
+/* Declarations never change while the daemon runs. */
+static void
+put_resources(const struct gx_node *n, struct gx_buf *b)
+{
+	struct gx_jw w;
+
+	gx_buf_init(b, GX_NODE_RESOURCES * 256);
+	gx_jw_init(&w, b);
+	gx_jw_begin(&w, '[');
+	for (size_t i = 0; i < n->n_resources; i++) {
+		gx_jw_str(&w, gx_slice_str(n->resources[i].r->name));
+	}
+	gx_jw_end(&w, ']');
+}
+
 enum gx_rc
 gx_api_streams(struct gx_call *c, struct gx_err *e)
 {
-	const char *p[] = {gx_http_query(c->req, "since")};
+	const char *p[] = {gx_http_query(c->req, "since"), NULL};
 	const struct gx_rows *rows;
+	struct gx_buf declared;
 	int64_t ms;
 	enum gx_rc rc;
 
@@ -162,12 +182,14 @@ gx_api_streams(struct gx_call *c, struct gx_err *e)
 		return GX_ERR(e, GX_REJECT, "api.bad_request",
 			      "since: a time as in moved_at of this list");
 	}
+	put_resources(c->n, &declared);
+	p[1] = gx_buf_str(&declared);
 	rc = gx_pg_query(c->pg,
 			 STREAM_SQL
 			 " WHERE $1::timestamptz IS NULL "
 			 "OR moved_at > $1::timestamptz ORDER BY stream",
-			 1, p, &rows, e);
-
+			 2, p, &rows, e);
+	gx_buf_free(&declared);
 	if (rc != GX_OK) {
 		return rc;
 	}
@@ -186,13 +208,17 @@ gx_api_stream(struct gx_call *c, struct gx_err *e)
 {
 	const struct gx_rows *rows;
 	char name[300];
-	const char *p = name;
+	const char *p[] = {name, NULL};
+	struct gx_buf declared;
 	enum gx_rc rc;
 
 	snprintf(name, sizeof name, "%s%s", c->arg[0][0] == '/' ? "" : "/",
 		 c->arg[0]);
-	rc = gx_pg_query(c->pg, STREAM_SQL " WHERE stream = $1", 1, &p, &rows,
+	put_resources(c->n, &declared);
+	p[1] = gx_buf_str(&declared);
+	rc = gx_pg_query(c->pg, STREAM_SQL " WHERE stream = $1", 2, p, &rows,
 			 e);
+	gx_buf_free(&declared);
 	if (rc != GX_OK) {
 		return rc;
 	}

@@ -17,10 +17,24 @@
  */
 #include "node/conf_table.h"
 
+#include "node/kind.h"
+
 #include <string.h>
 
 #define NODE "node"
 #define FLOW "flow"
+
+/* From the rows of kind.def: "source sink ..." and "source: what it is." */
+static const char kind_words[] =
+#define GX_KIND(word, needs, ops, help) word " "
+#include "node/kind.def"
+#undef GX_KIND
+	;
+static const char kind_help[] = "What the flow does."
+#define GX_KIND(word, needs, ops, help) " " word ": " help "."
+#include "node/kind.def"
+#undef GX_KIND
+	;
 
 const struct gx_conf_key gx_node_keys[] = {
 	{NODE, "id", GX_CONF_STR, NULL, NULL, NULL,
@@ -70,9 +84,10 @@ const struct gx_conf_key gx_node_keys[] = {
 	 "Partitions of this node's batch topic. Fixed at joining and equal at "
 	 "both ends of a link; never change it later.",
 	 false},
-	{NODE, "log_level", GX_CONF_STR, "info", NULL, NULL,
-	 "fatal, error, warn, notice, info or debug. The only key that SIGHUP "
-	 "reads again.",
+	{NODE, "log_level", GX_CONF_WORD, "info",
+	 "fatal error warn notice info debug", NULL,
+	 "Least grave lines of the log that are written. The only key that "
+	 "SIGHUP reads again.",
 	 false},
 	{NODE, "log_json", GX_CONF_BOOL, "no", NULL, NULL,
 	 "One JSON object per line of log instead of text.", false},
@@ -107,10 +122,7 @@ const struct gx_conf_key gx_node_keys[] = {
 	{"parent", "kafka.*", GX_CONF_STR, "", NULL, NULL,
 	 "Handed to the Kafka client of the node above as it is.", false},
 
-	{FLOW, "kind", GX_CONF_STR, NULL, NULL, NULL,
-	 "source: a department's system into this node's log. sink: the log "
-	 "into base tables. link-up: this node's log to the node above.",
-	 true},
+	{FLOW, "kind", GX_CONF_WORD, NULL, kind_words, NULL, kind_help, true},
 	{FLOW, "adapter", GX_CONF_PATH, "", NULL, NULL,
 	 "source: declaration of the adapter instance (JSON).", true},
 	{FLOW, "topics", GX_CONF_LIST, "", NULL, NULL,
@@ -160,20 +172,6 @@ const struct gx_conf_key gx_node_keys[] = {
 	{NULL, NULL, GX_CONF_STR, NULL, NULL, NULL, NULL, false},
 };
 
-bool
-gx_node_kind_parse(const char *word, enum gx_node_kind *kind)
-{
-	static const char *const name[] = {"source", "sink", "link-up"};
-
-	for (unsigned i = 0; i < 3; i++) {
-		if (strcmp(word, name[i]) == 0) {
-			*kind = (enum gx_node_kind)i;
-			return true;
-		}
-	}
-	return false;
-}
-
 static bool
 is_word(const char *s, size_t max)
 {
@@ -183,15 +181,16 @@ is_word(const char *s, size_t max)
 }
 
 static enum gx_rc
-check_link(const struct gx_conf *c, const char *name, struct gx_err *e)
+check_parent(const struct gx_conf *c, const char *name, const char *kind,
+	     struct gx_err *e)
 {
 	const char *kafka = gx_conf_str(c, "parent", NULL, "kafka");
 
 	if (kafka[0] == '\0') {
 		return GX_ERR(e, GX_REJECT, "node.conf",
-			      "[flow %s] is a link-up and there is no node "
-			      "above: set kafka in [parent]",
-			      name);
+			      "[flow %s] is a %s and there is no node above: "
+			      "set kafka in [parent]",
+			      name, kind);
 	}
 	if (strcmp(kafka, gx_conf_str(c, "kafka", NULL, "bootstrap")) == 0) {
 		return GX_ERR(e, GX_REJECT, "node.conf",
@@ -205,31 +204,24 @@ check_link(const struct gx_conf *c, const char *name, struct gx_err *e)
 static enum gx_rc
 check_flow(const struct gx_conf *c, const char *name, struct gx_err *e)
 {
-	const char *word = gx_conf_str(c, FLOW, name, "kind");
-	enum gx_node_kind kind;
+	const struct gx_node_kind *kind =
+		gx_kind_find(gx_conf_str(c, FLOW, name, "kind"));
+	enum gx_rc rc = GX_OK;
 
+	/* The key takes only words of the same table. */
+	GX_ASSERT(kind != NULL);
 	if (!is_word(name, 60)) {
 		return GX_ERR(e, GX_REJECT, "node.conf",
 			      "[flow %s]: the name of a flow is a-z 0-9 and -",
 			      name);
 	}
-	if (!gx_node_kind_parse(word, &kind)) {
-		return GX_ERR(e, GX_REJECT, "node.conf",
-			      "[flow %s] kind = %s: write source, sink or "
-			      "link-up",
-			      name, word);
+	if (kind->needs & GX_NEEDS_PARENT) {
+		rc = check_parent(c, name, kind->word, e);
 	}
-	if (kind == GX_NODE_LINK_UP) {
-		return check_link(c, name, e);
+	if (rc == GX_OK && kind->ops->check != NULL) {
+		rc = kind->ops->check(c, name, e);
 	}
-	if (kind == GX_NODE_SOURCE &&
-	    gx_conf_str(c, FLOW, name, "adapter")[0] == '\0') {
-		return GX_ERR(e, GX_REJECT, "node.conf",
-			      "[flow %s] is a source: set adapter to the path "
-			      "of its declaration",
-			      name);
-	}
-	return GX_OK;
+	return rc;
 }
 
 static bool

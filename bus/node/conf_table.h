@@ -11,10 +11,6 @@ extern const struct gx_conf_key gx_node_keys[];
 
 #define GX_NODE_FLOWS 32 /* of one daemon */
 
-enum gx_node_kind { GX_NODE_SOURCE, GX_NODE_SINK, GX_NODE_LINK_UP };
-/* "source", "sink", "link-up"; false for any other word. */
-bool gx_node_kind_parse(const char *word, enum gx_node_kind *kind);
-
 /* What one key alone cannot say: flows that are named exist, each kind has
  * what it needs, a link has a parent, names are of the right form.  Opens no
  * connection.  GX_REJECT "node.conf" with section and next step. */

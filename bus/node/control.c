@@ -9,13 +9,20 @@
  *
  * A wish survives a restart: a paused flow stays paused.  An order to restart
  * is a counter, so that two orders are two, and one that stood there before we
- * came is none.  An acceptance is taken once, by the daemon that lives: one
+ * came is none.  A restart of a flow that has files of its own, such as the
+ * declaration of a source, ends its worker and builds it anew from what the
+ * files then say; it is done between two looks, so that a worker that is slow
+ * to end holds up nobody.  An acceptance is taken once, by the daemon that lives: one
  * that stood there when we start is dropped, because nobody knows any more
  * which change it was meant for.
  *
  * A source that its guard stopped stays so over a restart, with no worker at
  * all: a writer counts in memory, and one that began again from nothing would
  * let another share of a mass change pass each time somebody restarts it.
+ *
+ * A flow that could not be built, because its declaration is refused, has no
+ * worker either.  Its row shows it as stopped, with the error, and an order to
+ * restart it builds it anew from what its files then say.
  *
  * If the database is away, flows go on as last told.  If we die between taking
  * an acceptance and handing it on, the operator has to say it again: the guard
@@ -60,6 +67,24 @@ gx_control_begin(struct gx_node *n, struct gx_err *e)
 	return rc;
 }
 
+/* A flow with files of its own is built anew from what they then say.  Not one
+ * that the guard has stopped: its writer holds the count. */
+static void
+restart(struct gx_node_flow *f)
+{
+	struct gx_worker_view v;
+
+	gx_worker_view(f->worker, &v);
+	gx_mem_free(v.status);
+	if (f->kind->ops->read == NULL ||
+	    strcmp(v.code, "guard.mass_change") == 0) {
+		gx_worker_restart(f->worker);
+		return;
+	}
+	gx_worker_ask_end(f->worker);
+	f->is_renewed = true;
+}
+
 /* Wishes of one flow, and the acceptance taken out of the row. */
 static enum gx_rc
 obey(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
@@ -94,18 +119,35 @@ obey(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 	}
 	f->is_paused = wants_pause;
 	if (restarts > f->restarts) {
-		gx_worker_restart(f->worker);
+		restart(f);
 	}
 	f->restarts = restarts;
 	return GX_OK;
 }
 
 static void
-note_metrics(const struct gx_node_flow *f, const struct gx_worker_view *v)
+note_phase(const struct gx_node_flow *f, enum gx_worker_phase phase)
 {
 	const char *label[] = {f->name, NULL};
 
-	gx_metric_set(gx_metric(GX_M_FLOW_STATE, label), (double)v->phase);
+	gx_metric_set(gx_metric(GX_M_FLOW_STATE, label), (double)phase);
+}
+
+/* The flow as its worker, or in place of one its fault, says it is. */
+static void
+view(const struct gx_node_flow *f, struct gx_worker_view *v)
+{
+	if (f->worker != NULL) {
+		gx_worker_view(f->worker, v);
+		return;
+	}
+	*v = (struct gx_worker_view){
+		.phase = GX_W_STOPPED,
+		.since_ms = f->fault_at_ms,
+		.status = gx_mem_strdup("{}"),
+	};
+	snprintf(v->code, sizeof v->code, "%s", f->fault.code);
+	snprintf(v->text, sizeof v->text, "%s", f->fault.text);
 }
 
 static enum gx_rc
@@ -117,13 +159,13 @@ tell(struct gx_node *n, const struct gx_node_flow *f, struct gx_err *e)
 	struct gx_jw w;
 	enum gx_rc rc;
 
-	gx_worker_view(f->worker, &v);
-	note_metrics(f, &v);
+	view(f, &v);
+	note_phase(f, v.phase);
 	gx_time_format(v.since_ms, since);
 	gx_buf_init(&b, STATUS_MAX);
 	gx_jw_init(&w, &b);
 	gx_jw_begin(&w, '{');
-	gx_jw_kv_str(&w, "kind", gx_worker_kind(f->worker));
+	gx_jw_kv_str(&w, "kind", f->kind->word);
 	gx_jw_kv_str(&w, "since", since);
 	gx_jw_name(&w, "detail");
 	gx_jw_raw(&w, gx_slice_str(v.status));
@@ -141,12 +183,60 @@ tell(struct gx_node *n, const struct gx_node_flow *f, struct gx_err *e)
 	return rc;
 }
 
+/* A flow that could not be built: an order to restart it reads its files
+ * again.  Kept as it is while a server is away. */
+static enum gx_rc
+mend(struct gx_node *n, size_t i, struct gx_err *e)
+{
+	struct gx_node_flow *f = &n->flows[i];
+	struct gx_err fault = f->fault;
+	const struct gx_rows *rows;
+	int64_t restarts;
+	enum gx_rc rc = gx_pg_query(n->pg,
+				    "SELECT restarts, wish FROM gx_flow "
+				    "WHERE flow = $1",
+				    1, &f->name, &rows, e);
+
+	if (rc != GX_OK || gx_rows_n(rows) == 0) {
+		return rc;
+	}
+	restarts = gx_rows_int(rows, 0, 0);
+	f->is_paused = strcmp(gx_rows_str(rows, 0, 1), "pause") == 0;
+	if (restarts > f->restarts) {
+		f->fault.code = NULL;
+		gx_node_drop_flow(f);
+		rc = gx_node_start_flow(n, i, e);
+		if (rc != GX_OK) {
+			f->fault = fault;
+			return rc;
+		}
+		f->restarts = restarts;
+	}
+	return tell(n, f, e);
+}
+
+/* Once the old worker has ended the flow begins again; a server that is away
+ * is tried at the next look. */
+static enum gx_rc
+renew(struct gx_node *n, size_t i, struct gx_err *e)
+{
+	struct gx_node_flow *f = &n->flows[i];
+	enum gx_rc rc;
+
+	if (f->worker != NULL && !gx_worker_join(&f->worker, 0)) {
+		return tell(n, f, e);
+	}
+	gx_node_drop_flow(f);
+	rc = gx_node_start_flow(n, i, e);
+	f->is_renewed = rc != GX_OK;
+	return rc;
+}
+
 /* The row keeps the error; only an acceptance lets the flow begin. */
 static enum gx_rc
 hold(struct gx_node *n, size_t i, struct gx_err *e)
 {
 	struct gx_node_flow *f = &n->flows[i];
-	const char *label[] = {f->name, NULL};
 	const char *p[] = {f->name, n->process};
 	const struct gx_rows *rows;
 	enum gx_rc rc = gx_pg_query(n->pg,
@@ -155,7 +245,7 @@ hold(struct gx_node *n, size_t i, struct gx_err *e)
 				    "RETURNING accept",
 				    2, p, &rows, e);
 
-	gx_metric_set(gx_metric(GX_M_FLOW_STATE, label), GX_W_STOPPED);
+	note_phase(f, GX_W_STOPPED);
 	if (rc != GX_OK || gx_rows_n(rows) == 0 || !gx_rows_bool(rows, 0, 0)) {
 		return rc;
 	}
@@ -183,6 +273,14 @@ gx_control_tick(struct gx_node *n, struct gx_err *e)
 
 		if (f->is_held) {
 			rc = hold(n, i, e);
+			continue;
+		}
+		if (f->is_renewed) {
+			rc = renew(n, i, e);
+			continue;
+		}
+		if (f->fault.code != NULL) {
+			rc = mend(n, i, e);
 			continue;
 		}
 		if (f->worker == NULL) {

@@ -7,7 +7,8 @@
  * say READY, and look after wishes and states until a signal.  A server that
  * is away at the start is waited for and shown in /readyz; a login that is
  * refused, another number of partitions, a key others can read, are for a
- * person: the named error, and 78.
+ * person: the named error, and 78.  What is wrong with one flow alone stops
+ * that flow, and its neighbours run.
  *
  * SIGTERM or SIGINT: workers end between two steps, within ten seconds; what
  * has not ended then is left behind, as kill -9 would: every state that
@@ -155,19 +156,10 @@ set_log(const struct gx_conf *c)
 static enum gx_rc
 load_conf(const char *path, struct gx_conf **out, struct gx_err *e)
 {
-	enum gx_level level;
 	enum gx_rc rc = gx_conf_load(path, gx_node_keys, out, e);
 
 	if (rc == GX_OK) {
 		rc = gx_node_conf_check(*out, e);
-		if (rc == GX_OK &&
-		    !gx_log_level_parse(
-			    gx_conf_str(*out, "node", NULL, "log_level"),
-			    &level)) {
-			rc = GX_ERR(e, GX_REJECT, "node.conf",
-				    "[node] log_level: write fatal, error, "
-				    "warn, notice, info or debug");
-		}
 		if (rc != GX_OK) {
 			gx_err_note(e, "%s", path);
 			gx_conf_free(out);
@@ -309,11 +301,6 @@ start_flows(struct gx_node *n, struct gx_err *e)
 
 	for (size_t i = 0; rc == GX_OK && i < n->n_flows; i++) {
 		rc = gx_node_start_flow(n, i, e);
-		if (rc == GX_OK && n->flows[i].worker != NULL &&
-		    n->flows[i].is_paused) {
-			/* The worker may have begun to open it; no more. */
-			gx_worker_pause(n->flows[i].worker);
-		}
 	}
 	if (rc == GX_OK) {
 		atomic_fetch_or(&n->ready, GX_DEP_FLOWS);
@@ -453,6 +440,9 @@ run(const struct options *o)
 	}
 	if (rc == GX_OK) {
 		rc = gx_node_new(d.conf, &d.n, &e);
+	}
+	if (rc == GX_OK && o->checks) {
+		rc = gx_node_check(d.n, &e);
 	}
 	if (rc != GX_OK) {
 		code = complain(&e, EXIT_CONF);

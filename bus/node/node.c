@@ -137,7 +137,7 @@ load_keys(const struct gx_node *n, struct gx_err *e)
 		gx_err_note(e, "[node] trust = %s", dir);
 	}
 	for (size_t i = 0; rc == GX_OK && i < n->n_flows; i++) {
-		if (n->flows[i].kind == GX_NODE_SOURCE) {
+		if (n->flows[i].kind->needs & GX_NEEDS_KEY) {
 			rc = gx_key_load_private(path, &key, e);
 			gx_key_free(&key);
 			if (rc != GX_OK) {
@@ -162,9 +162,9 @@ name_flows(struct gx_node *n)
 
 		f->name = name;
 		f->restarts = -1;
-		(void)gx_node_kind_parse(
-			gx_conf_str(n->conf, "flow", name, "kind"), &f->kind);
-		if (f->kind == GX_NODE_LINK_UP) {
+		f->kind = gx_kind_find(
+			gx_conf_str(n->conf, "flow", name, "kind"));
+		if (f->kind->needs & GX_NEEDS_PARENT) {
 			wants |= GX_DEP_PARENT;
 		}
 	}
@@ -199,13 +199,11 @@ gx_node_new(const struct gx_conf *conf, struct gx_node **out, struct gx_err *e)
 	return GX_OK;
 }
 
-static void
-free_flow(struct gx_node_flow *f)
+void
+gx_node_drop_flow(struct gx_node_flow *f)
 {
-	if (f->src != NULL) {
-		f->src->ops->free(&f->src);
-	}
-	gx_store_pg_free(&f->store);
+	gx_source_free(&f->src);
+	gx_store_free(&f->store);
 	gx_sealer_free(&f->sealer);
 	gx_key_free(&f->key);
 	gx_verifier_free(&f->verifier);
@@ -224,7 +222,7 @@ gx_node_free(struct gx_node **np)
 	}
 	*np = NULL;
 	for (size_t i = 0; i < n->n_flows; i++) {
-		free_flow(&n->flows[i]);
+		gx_node_drop_flow(&n->flows[i]);
 	}
 	gx_pg_close(&n->pg);
 	for (size_t i = 0; i < n->n_resources; i++) {

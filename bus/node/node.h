@@ -6,10 +6,11 @@
 #ifndef GX_NODE_NODE_H
 #define GX_NODE_NODE_H
 
-#include "flow/src_pg.h"
+#include "flow/source.h"
 #include "flow/store.h"
 #include "flow/worker.h"
 #include "node/conf_table.h"
+#include "node/kind.h"
 #include "port/kafka.h"
 #include "port/pg.h"
 #include "record/resource.h"
@@ -27,7 +28,7 @@ struct gx_node_resource {
 /* One flow with all that its worker uses and nobody else may. */
 struct gx_node_flow {
 	const char *name;
-	enum gx_node_kind kind;
+	const struct gx_node_kind *kind;
 	struct gx_log *log, *parent_log;
 	struct gx_store *store;
 	struct gx_keyring *keyring;
@@ -38,7 +39,12 @@ struct gx_node_flow {
 	struct gx_worker *worker;
 	bool is_paused;	  /* the wish that was last obeyed */
 	bool is_held;	  /* by the guard since a former life: no worker */
+	bool is_renewed;  /* its worker ends and is to be built anew */
 	int64_t restarts; /* likewise; -1: not read so far */
+	/* code != NULL: it could not be built, no worker; a restart tries
+	 * again. */
+	struct gx_err fault;
+	int64_t fault_at_ms;
 };
 
 /* What a start waits for; bits of gx_node.ready. */
@@ -81,23 +87,34 @@ bool gx_node_trusts(const struct gx_node *n, const char *name);
 enum gx_rc gx_node_kafka(const struct gx_node *n, bool is_parent,
 			 struct gx_log **out, struct gx_err *e) GX_MUSTCHECK;
 
-/* One attempt to have all that the flows need: tables, topics, declared
- * streams.  Done twice it changes nothing.  GX_AGAIN: a server is away, named
+/* Read what the flows' own files say, as a start would.  GX_REJECT: a person
+ * must correct the file that is named. */
+enum gx_rc gx_node_check(struct gx_node *n, struct gx_err *e) GX_MUSTCHECK;
+
+/* One attempt to have all that the node needs: tables and topics.  Done twice it changes nothing.  GX_AGAIN: a server is away, named
  * in e; call again.  Others: a person must look. */
 enum gx_rc gx_node_prepare(struct gx_node *n, struct gx_err *e) GX_MUSTCHECK;
 
-/* Build flow i and start its worker, unless it is held: then control does, at
- * an acceptance.  flow/ decides what happens then. */
+/* Build flow i and start its worker, paused if that is the wish.  GX_OK: it
+ * runs; or is held until control meets an acceptance; or has a fault, logged,
+ * that control shows until a restart.  Others: a server is away, call again. */
 enum gx_rc gx_node_start_flow(struct gx_node *n, size_t i,
 			      struct gx_err *e) GX_MUSTCHECK;
 
+/* Give back all that was built for the flow; its worker must have ended. */
+void gx_node_drop_flow(struct gx_node_flow *f);
+
 /* A store on the node's database with its resources; flow: whose ceilings
- * count, NULL for none.  Freed by gx_store_pg_free. */
+ * count, NULL for none.  Freed by gx_store_free. */
 enum gx_rc gx_node_store(const struct gx_node *n, const char *flow,
 			 struct gx_store **out, struct gx_err *e) GX_MUSTCHECK;
 
 /* Partition of an own stream that has none yet; stable over versions. */
 int32_t gx_node_partition(const char *stream, int n_partitions);
+/* The partition of an own stream: that of its row, else the one it will get. */
+enum gx_rc gx_node_stream_partition(struct gx_node *n, const char *stream,
+				    int32_t *partition,
+				    struct gx_err *e) GX_MUSTCHECK;
 
 /* Obey the wishes in gx_flow for the flows of this process and write down
  * their states.  GX_AGAIN: the database is away; flows go on. */

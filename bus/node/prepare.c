@@ -2,8 +2,8 @@
  * Preparing: what must be there before flows run.
  *
  * In order: the tables of the node (migrations), its batch topic and those its
- * sinks follow, the topic at the node above, and a row for each stream made
- * here.  Each step asks first and changes only what is missing, so the whole
+ * flows follow, and the topic at the node above.  What one flow alone needs is
+ * its kind's to prepare (kind_*.c).  Each step asks first and changes only what is missing, so the whole
  * may be done at every start, by several daemons of one node at once, and
  * again after a server was away half-way.
  *
@@ -19,7 +19,6 @@
 #include "node/node.h"
 
 #include "base/text.h"
-#include "flow/store_pg.h"
 #include "trust/sm.h"
 
 #include <string.h>
@@ -71,20 +70,20 @@ make_topic(const struct gx_node *n, struct gx_log *log, const char *topic,
 				     props, e);
 }
 
-/* Topics that the sinks of this process follow; a child's topic is made here
- * so that its sink can wait for the child's first link. */
+/* Topics that the flows of this process want. */
 static enum gx_rc
-make_sink_topics(const struct gx_node *n, struct gx_log *log, int replication,
+make_flow_topics(const struct gx_node *n, struct gx_log *log, int replication,
 		 struct gx_err *e)
 {
 	enum gx_rc rc = GX_OK;
 	const char *topic;
 
 	for (size_t i = 0; i < n->n_flows; i++) {
+		const struct gx_node_flow *f = &n->flows[i];
+
 		for (size_t k = 0;
-		     rc == GX_OK && n->flows[i].kind == GX_NODE_SINK &&
-		     (topic = gx_conf_word(n->conf, "flow", n->flows[i].name,
-					   "topics", k)) != NULL;
+		     rc == GX_OK && f->kind->ops->topic != NULL &&
+		     (topic = f->kind->ops->topic(n, f, k)) != NULL;
 		     k++) {
 			rc = make_topic(n, log, topic, replication, e);
 		}
@@ -108,7 +107,7 @@ prepare_kafka(const struct gx_node *n, bool is_parent, struct gx_err *e)
 		rc = make_topic(n, log, n->topic, replication, e);
 	}
 	if (rc == GX_OK && !is_parent) {
-		rc = make_sink_topics(n, log, replication, e);
+		rc = make_flow_topics(n, log, replication, e);
 	}
 	gx_kafka_free(&log);
 	return rc;
@@ -127,10 +126,9 @@ gx_node_partition(const char *stream, int n_partitions)
 	return (int32_t)(x % (uint32_t)n_partitions);
 }
 
-/* The partition of a stream that has a row, else the one it will get. */
-static enum gx_rc
-find_partition(struct gx_node *n, const char *stream, int32_t *partition,
-	       struct gx_err *e)
+enum gx_rc
+gx_node_stream_partition(struct gx_node *n, const char *stream,
+			 int32_t *partition, struct gx_err *e)
 {
 	const struct gx_rows *rows;
 	enum gx_rc rc = gx_pg_query(n->pg,
@@ -145,67 +143,6 @@ find_partition(struct gx_node *n, const char *stream, int32_t *partition,
 			     ? (int32_t)gx_rows_int(rows, 0, 0)
 			     : gx_node_partition(stream, n->n_partitions);
 	return GX_OK;
-}
-
-static const struct gx_resource *
-find_resource(void *ctx, const char *name)
-{
-	const struct gx_node_resource *r = gx_node_resource(ctx, name);
-
-	return r ? r->r : NULL;
-}
-
-static enum gx_rc
-declare_streams(struct gx_node *n, struct gx_store *store,
-		struct gx_node_flow *f, struct gx_err *e)
-{
-	struct gx_src_pg_conf conf = {
-		.node = n->id,
-		.path = gx_conf_str(n->conf, "flow", f->name, "adapter"),
-		.resource = find_resource,
-		.ctx = n,
-	};
-	enum gx_rc rc = GX_OK;
-
-	if (f->src == NULL) {
-		rc = gx_src_pg_new(&conf, &f->src, e);
-	}
-	for (size_t i = 0; rc == GX_OK && i < gx_src_pg_n_streams(f->src);
-	     i++) {
-		const char *stream = gx_src_pg_stream(f->src, i);
-		int32_t partition;
-
-		rc = find_partition(n, stream, &partition, e);
-		if (rc == GX_OK) {
-			rc = store->ops->declare(store, stream, n->topic,
-						 partition, e);
-		}
-	}
-	if (rc != GX_OK) {
-		gx_err_note(e, "flow %s", f->name);
-	}
-	return rc;
-}
-
-static enum gx_rc
-prepare_sources(struct gx_node *n, struct gx_err *e)
-{
-	struct gx_store *store = NULL;
-	enum gx_rc rc = GX_OK;
-
-	for (size_t i = 0; rc == GX_OK && i < n->n_flows; i++) {
-		if (n->flows[i].kind != GX_NODE_SOURCE) {
-			continue;
-		}
-		if (store == NULL) {
-			rc = gx_node_store(n, NULL, &store, e);
-		}
-		if (rc == GX_OK) {
-			rc = declare_streams(n, store, &n->flows[i], e);
-		}
-	}
-	gx_store_pg_free(&store);
-	return rc;
 }
 
 enum gx_rc
@@ -231,5 +168,5 @@ gx_node_prepare(struct gx_node *n, struct gx_err *e)
 		}
 		atomic_fetch_or(&n->ready, GX_DEP_PARENT);
 	}
-	return prepare_sources(n, e);
+	return GX_OK;
 }

@@ -31,16 +31,18 @@
 #define ANSWER_MS 330000
 
 #define OPTIONS_ALL                                                            \
-	"-c TimeZone=Asia/Shanghai -c DateStyle=ISO,YMD "                      \
+	"-c TimeZone=<+08>-08 -c DateStyle=ISO,YMD "                           \
 	"-c IntervalStyle=postgres -c bytea_output=hex "                       \
 	"-c extra_float_digits=1 -c standard_conforming_strings=on "           \
 	"-c client_min_messages=warning -c synchronous_commit=on "             \
-	"-c lock_timeout=5000 -c jit=off "
+	"-c jit=off "
 #define OPTIONS_PLAIN                                                          \
 	OPTIONS_ALL "-c idle_in_transaction_session_timeout=10000 "            \
-		    "-c statement_timeout=300000 "
-/* A walsender sends for as long as it lives. */
-#define OPTIONS_REPLICATION OPTIONS_ALL "-c statement_timeout=0 "
+		    "-c statement_timeout=300000 -c lock_timeout=5000 "
+/* A walsender sends for as long as it lives, and a slot is made behind every
+ * transaction that is open: our own wait bounds that. */
+#define OPTIONS_REPLICATION                                                    \
+	OPTIONS_ALL "-c statement_timeout=0 -c lock_timeout=0 "
 
 /* ---- open and close ---- */
 
@@ -92,6 +94,49 @@ collect_params(struct params *p, const PQconninfoOption *given, const char *app,
 	if (replication) {
 		put_param(p, "replication", "database");
 	}
+}
+
+static bool
+put_value(struct gx_buf *b, const char *name, const char *value)
+{
+	(void)gx_buf_printf(b, "%s%s='", b->n > 0 ? " " : "", name);
+	for (; *value != '\0'; value++) {
+		if (*value == '\'' || *value == '\\') {
+			(void)gx_buf_putc(b, '\\');
+		}
+		(void)gx_buf_putc(b, *value);
+	}
+	return gx_buf_putc(b, '\'') && !b->failed;
+}
+
+enum gx_rc
+gx_pg_conninfo(const char *given, const char *passfile, bool may_hold_password,
+	       struct gx_buf *out, struct gx_err *e)
+{
+	PQconninfoOption *all = PQconninfoParse(given, NULL);
+	bool has_password = false, is_good = all != NULL;
+
+	for (PQconninfoOption *o = all; o != NULL && o->keyword != NULL; o++) {
+		if (o->val == NULL ||
+		    (passfile != NULL && strcmp(o->keyword, "passfile") == 0)) {
+			continue;
+		}
+		has_password |= strcmp(o->keyword, "password") == 0 ||
+				strcmp(o->keyword, "sslpassword") == 0;
+		is_good &= put_value(out, o->keyword, o->val);
+	}
+	PQconninfoFree(all);
+	if (passfile != NULL) {
+		is_good &= put_value(out, "passfile", passfile);
+	}
+	if (has_password && !may_hold_password) {
+		return GX_ERR(e, GX_REJECT, "pg.conninfo",
+			      "it sets a password");
+	}
+	return is_good ? GX_OK
+		       : GX_ERR(e, GX_REJECT, "pg.conninfo",
+				"it is no connection string of PostgreSQL: "
+				"key=value pairs or postgresql://...");
 }
 
 static PGconn *
@@ -723,15 +768,19 @@ static void
 cancel(struct gx_pg *pg)
 {
 	PGcancel *c = PQgetCancel(pg->conn);
+	int64_t until_ms = gx_mono_ms() + OPEN_MS;
 	char ignored[256];
-	char *row;
+	struct gx_slice row;
+	bool is_end = false;
 
 	if (c == NULL || !PQcancel(c, ignored, sizeof(ignored))) {
 		pg->is_broken = true;
 	}
 	PQfreeCancel(c);
-	while (!pg->is_broken && PQgetCopyData(pg->conn, &row, 0) > 0) {
-		PQfreemem(row);
+	while (!pg->is_broken && pg->in_copy_out) {
+		enum gx_rc rc = gx_pg_copy_get(pg, 100, &row, &is_end, NULL);
+
+		pg->is_broken |= rc == GX_AGAIN && gx_mono_ms() > until_ms;
 	}
 }
 
@@ -752,7 +801,6 @@ gx_pg_rollback(struct gx_pg *pg)
 	}
 	if (gx_pg_alive(pg) && pg->in_copy_out) {
 		cancel(pg);
-		(void)!read_answer(pg, true, NULL);
 	}
 	pg->in_pipe = false;
 	pg->in_copy_in = false;

@@ -19,11 +19,19 @@ struct gx_pg;
 /* Connect.  conninfo: libpq string; app: application_name; replication: open
  * a logical replication connection ("replication=database").  Sets the
  * time-outs of docs/kafka.md (lock_timeout, idle_in_transaction, keepalives,
- * tcp_user_timeout), client_encoding UTF8, timezone Asia/Shanghai, datestyle
- * ISO.  GX_AGAIN "pg.away" (host named) | GX_FATAL "pg.auth", "pg.conninfo". */
+ * tcp_user_timeout), client_encoding UTF8, timezone +08, datestyle ISO.  No
+ * lock_timeout with replication: a slot is made behind old transactions.
+ * GX_AGAIN "pg.away" (host named) | GX_FATAL "pg.auth", "pg.conninfo". */
 enum gx_rc gx_pg_open(const char *conninfo, const char *app, bool replication,
 		      struct gx_pg **out, struct gx_err *e) GX_MUSTCHECK;
 void gx_pg_close(struct gx_pg **pg);
+/* Check a connection string, of libpq's two forms either, and append it as
+ * keyword='value' list, with passfile if that is not NULL.  GX_REJECT
+ * "pg.conninfo": malformed, or it sets a password and may_hold_password is
+ * false; the text echoes nothing of it. */
+enum gx_rc gx_pg_conninfo(const char *given, const char *passfile,
+			  bool may_hold_password, struct gx_buf *out,
+			  struct gx_err *e) GX_MUSTCHECK;
 bool gx_pg_alive(const struct gx_pg *pg);
 
 /* Result of the last query; lent until the next call on pg. */
@@ -68,11 +76,15 @@ enum gx_rc gx_pg_copy_put(struct gx_pg *pg, struct gx_slice rows,
 			  struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_pg_copy_end(struct gx_pg *pg, int64_t *n_rows,
 			  struct gx_err *e) GX_MUSTCHECK;
-/* COPY ... TO STDOUT.  row is lent until the next call; GX_AGAIN at end; an
- * outage is GX_ABORT, so that it is never taken for the end. */
+/* COPY ... TO STDOUT.  copy_out only sends it: what is wrong with it is told
+ * by the first copy_get.  GX_OK: a row, lent until the next call, or *is_end.
+ * GX_AGAIN: nothing within timeout_ms, e untouched.  An outage is GX_ABORT, so
+ * that it is never taken for the end; the COPY is over with every other
+ * answer too. */
 enum gx_rc gx_pg_copy_out(struct gx_pg *pg, const char *sql,
 			  struct gx_err *e) GX_MUSTCHECK;
-enum gx_rc gx_pg_copy_get(struct gx_pg *pg, struct gx_slice *row,
+enum gx_rc gx_pg_copy_get(struct gx_pg *pg, int timeout_ms,
+			  struct gx_slice *row, bool *is_end,
 			  struct gx_err *e) GX_MUSTCHECK;
 
 /* Logical replication on a connection opened with replication = true.
@@ -86,7 +98,8 @@ struct gx_repl_msg {
 	uint64_t wal_end;     /* server's current end */
 	struct gx_slice data; /* pgoutput bytes, lent until the next call */
 };
-/* GX_AGAIN: nothing within timeout_ms.  GX_ABORT: the connection ended. */
+/* GX_AGAIN: nothing within timeout_ms.  GX_ABORT: the connection ended.
+ * GX_FATAL "source.encoding": a change holds bytes that are no character. */
 enum gx_rc gx_pg_repl_next(struct gx_pg *pg, int timeout_ms,
 			   struct gx_repl_msg *m,
 			   struct gx_err *e) GX_MUSTCHECK;

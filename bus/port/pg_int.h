@@ -58,7 +58,9 @@ struct gx_pg {
 	size_t n_owes, owes_max;
 
 	bool in_copy_in, in_copy_out, in_repl;
-	char *copied; /* libpq's buffer, lent out until the next call */
+	bool has_begun_out;   /* its first answer has come */
+	int64_t copied_at_ms; /* when a row came, or the COPY began */
+	char *copied;	      /* libpq's buffer, lent out until the next call */
 };
 #define PG_MAGIC 0x67787067u
 

@@ -65,6 +65,13 @@ ended(struct gx_pg *pg, struct gx_err *e)
 	if (rc == GX_FATAL) {
 		return GX_FATAL;
 	}
+	if (rc == GX_REJECT) { /* it would end here for ever */
+		return GX_ERR(e, GX_FATAL, "source.encoding",
+			      "a change holds bytes that are no character of "
+			      "the database's encoding (SQLSTATE class 22): "
+			      "correct the row, then take the source over "
+			      "with a full reading");
+	}
 	if (e != NULL) {
 		e->rc = GX_ABORT;
 	}

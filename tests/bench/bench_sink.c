@@ -345,7 +345,7 @@ main(int argc, char **argv)
 			e.text);
 	}
 	gx_keyring_free(&ring);
-	gx_store_pg_free(&store);
+	gx_store_free(&store);
 	gx_resource_free(&res);
 	for (size_t i = 0; i < m.n; i++) {
 		gx_buf_free(&m.msgs[i]);

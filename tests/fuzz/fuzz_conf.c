@@ -18,6 +18,7 @@ static const struct gx_conf_key keys[] = {
 	{"a", "size", GX_CONF_SIZE, "2k", "1k", "64M", "Size.", false},
 	{"a", "time", GX_CONF_DURATION, "2s", "1s", "1h", "Time.", false},
 	{"f", "list", GX_CONF_LIST, "", NULL, NULL, "Words.", true},
+	{"f", "word", GX_CONF_WORD, "a", "a bc def", NULL, "One.", true},
 	{"f", "yes", GX_CONF_BOOL, "no", NULL, NULL, "Or no.", true},
 	{"f", "k.*", GX_CONF_STR, "", NULL, NULL, "As it is.", true},
 	{NULL, NULL, GX_CONF_STR, NULL, NULL, NULL, NULL, false},

@@ -76,7 +76,7 @@ both GX1002 "x.conf:[0-9]+"
 conf 's/^flows = .*/flows = social, snik/'
 both GX6001 "snik.*\[flow snik\]"
 conf 's/^kind = sink/kind = sunk/'
-both GX6001 "sunk.*source, sink or link-up"
+both GX1008 "x.conf:[0-9]+.*source, sink or link-up.*did you mean sink"
 conf '/^adapter = /d'
 both GX6001 "flow social.*adapter"
 conf "s|^dir = .*|dir = $D/nowhere|"
@@ -188,15 +188,16 @@ declared() {
 	cmp -s "$D/city/social.json" "$D/city/other.json" && fail "sed: $1"
 	give "$D/city/other.json" 640
 	conf "s|^adapter = .*|adapter = $D/city/other.json|"
-	refused 78 "$2" "$3" -- -c "$X"
+	refused 78 "$2" "$3" -- -c "$X" --check-config
 }
+declared 's/"pg-cdc"/"pg-cdd"/' GX5001 '/kind.*"pg-cdc"'
 declared 's/"slot":/"slit":/' GX5001 '/slit: unknown member'
 declared 's/"date8"/"date9"/' GX5001 '/tables/0/map/5/convert'
 declared 's/"item": "aac002"/"item": "aac0022"/' GX5001 '/tables/0/map/1/item'
 declared 's/"social.insured"/"social.insurde"/' GX5001 '/tables/0/resource'
 declared '1s/{/{,/' 'GX(5001|1010)' 'other.json|byte'
 conf "s|^adapter = .*|adapter = $D/city/none.json|"
-refused 78 GX5002 none.json -- -c "$X"
+refused 78 GX5002 none.json -- -c "$X" --check-config
 
 step "the department refuses us: the flow says so, the node lives"
 cp "$D/secret/gx_reader" "$D/kept"

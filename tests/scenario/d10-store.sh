@@ -324,6 +324,13 @@ load
 stop $S 9 guard.mass_delete
 commit
 load
+touch $S
+batch $S $D/g2
+commit
+load
+batch $S $D/g2
+commit
+load
 unstop $S
 batch $S $D/g2
 commit
@@ -336,7 +343,8 @@ commit
 X
 has "^row $S .* stopped=9 why=guard.mass_delete"
 [ "$(grep -c '^commit ok' "$D/out")" = 3 ] || fail "accepted"
-[ "$(grep -c '^commit reject guard' "$D/out")" = 1 ] || fail "for one e only"
+[ "$(grep -c '^commit fenced' "$D/out")" = 1 ] || fail "no operator said so"
+[ "$(grep -c '^commit reject guard' "$D/out")" = 2 ] || fail "for one e only"
 is "SELECT count(*) FROM test.insured WHERE gx_stream = '$S'" 201
 
 STEP="a next generation: its rows win, at e the old ones go"

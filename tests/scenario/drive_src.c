@@ -8,6 +8,10 @@
  *     --max N     end after N records
  *     --no-settle forget at the end: the next run begins where this one did
  *     --no-release settle, but let the server keep its log
+ *     --stand MS  after the start, only tend for so long, as a writer does that
+ *                 may not read
+ *     --no-take   the same, without take and start, as one without a store
+ *     --keep-up   release with each progress, not only at the end
  *     --count     print only counts per op and stream
  *     --wait-end  stay after the end, holding the source, until stdin closes
  *
@@ -20,6 +24,7 @@
 #include "base/log.h"
 #include "flow/src_pg.h"
 
+#include <poll.h>
 #include <sys/resource.h>
 
 #define MAX 64
@@ -30,7 +35,8 @@ struct drive {
 	size_t n_resources;
 	int idle_ms;
 	uint64_t max;
-	bool settles, releases, counts, waits_end;
+	int stand_ms;
+	bool settles, releases, counts, waits_end, takes, keeps_up;
 	struct gx_buf pos[MAX], released;
 	uint64_t n, n_rejects, n_ops[MAX][6];
 };
@@ -148,6 +154,13 @@ read_all(struct drive *d, struct gx_source *s, struct gx_buf *last,
 			return rc;
 		}
 		set(last, rec.pos);
+		if (rec.is_progress && d->keeps_up) {
+			set(&d->released, rec.pos);
+			rc = s->ops->release(s, gx_buf_view(last), e);
+			if (rc != GX_OK) {
+				return rc;
+			}
+		}
 		if (rec.is_progress) {
 			continue;
 		}
@@ -162,19 +175,38 @@ read_all(struct drive *d, struct gx_source *s, struct gx_buf *last,
 }
 
 static enum gx_rc
+stand(struct drive *d, struct gx_source *s, struct gx_err *e)
+{
+	int64_t until_ms = gx_mono_ms() + d->stand_ms;
+	enum gx_rc rc = GX_OK;
+
+	while (rc == GX_OK && gx_mono_ms() < until_ms) {
+		rc = s->ops->tend(s, e);
+		(void)poll(NULL, 0, 20);
+	}
+	return rc;
+}
+
+static enum gx_rc
 run(struct drive *d, struct gx_source *s, struct gx_err *e)
 {
 	struct gx_slice pos[MAX];
-	size_t n = gx_src_pg_n_streams(s);
+	size_t n = s->ops->n_streams(s);
 	struct gx_buf last;
-	enum gx_rc rc = s->ops->take(s, e);
+	enum gx_rc rc = d->takes ? s->ops->take(s, e) : stand(d, s, e);
 
+	if (!d->takes) {
+		return rc;
+	}
 	gx_buf_init(&last, 2000);
 	for (size_t i = 0; i < n; i++) {
 		pos[i] = gx_buf_view(&d->pos[i]);
 	}
 	if (rc == GX_OK) {
 		rc = s->ops->start(s, pos, n, gx_buf_view(&d->released), e);
+	}
+	if (rc == GX_OK) {
+		rc = stand(d, s, e);
 	}
 	if (rc == GX_OK) {
 		rc = read_all(d, s, &last, e);
@@ -196,7 +228,7 @@ print_end(const struct drive *d, struct gx_source *s)
 	static const char *const ops[] = {"u", "d", "q", "s", "e", "end"};
 	struct rusage use;
 
-	for (size_t i = 0; d->counts && i < gx_src_pg_n_streams(s); i++) {
+	for (size_t i = 0; d->counts && i < s->ops->n_streams(s); i++) {
 		(void)printf("%zu", i);
 		for (size_t k = 0; k < 5; k++) {
 			(void)printf(" %s=%llu", ops[k],
@@ -224,6 +256,10 @@ parse_args(struct drive *d, int argc, char **argv)
 			d->settles = false;
 		} else if (strcmp(a, "--no-release") == 0) {
 			d->releases = false;
+		} else if (strcmp(a, "--keep-up") == 0) {
+			d->keeps_up = true;
+		} else if (strcmp(a, "--no-take") == 0) {
+			d->takes = false;
 		} else if (strcmp(a, "--count") == 0) {
 			d->counts = true;
 		} else if (strcmp(a, "--wait-end") == 0) {
@@ -234,6 +270,8 @@ parse_args(struct drive *d, int argc, char **argv)
 				d->decl = v;
 			} else if (strcmp(a, "--state") == 0) {
 				d->state = v;
+			} else if (strcmp(a, "--stand") == 0) {
+				d->stand_ms = (int)strtol(v, NULL, 10);
 			} else if (strcmp(a, "--idle") == 0) {
 				d->idle_ms = (int)strtol(v, NULL, 10);
 			} else if (strcmp(a, "--max") == 0) {
@@ -256,8 +294,9 @@ main(int argc, char **argv)
 	struct drive d = {.idle_ms = 1000,
 			  .max = UINT64_MAX,
 			  .settles = true,
-			  .releases = true};
-	struct gx_src_pg_conf conf = {
+			  .releases = true,
+			  .takes = true};
+	struct gx_source_conf conf = {
 		.node = "450100", .resource = find_resource, .ctx = &d};
 	struct gx_source *s = NULL;
 	struct gx_err e = {0};
@@ -267,7 +306,7 @@ main(int argc, char **argv)
 	gx_log_setup(GX_LOG_INFO, false);
 	load_state(&d);
 	conf.path = d.decl;
-	rc = gx_src_pg_new(&conf, &s, &e);
+	rc = gx_source_new(&conf, &s, &e);
 	if (rc == GX_OK) {
 		rc = run(&d, s, &e);
 	}

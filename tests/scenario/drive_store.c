@@ -11,7 +11,8 @@
  *                            queued is forgotten
  *   marker STREAM EPOCH      queue a new owner
  *   batch STREAM FILE        queue a batch of the lines in FILE
- *   unstop STREAM            queue the end of a stop
+ *   unstop STREAM            queue the end of a stop, an operator's word
+ *   touch STREAM             the same without that word
  *   stop STREAM AT CODE      queue a stop
  *   commit [MESSAGES]        commit what is queued; offset moves by MESSAGES
  *   again                    commit the same once more
@@ -336,6 +337,8 @@ compose(char *w[6])
 	} else if (strcmp(w[0], "batch") == 0) {
 		batch(w[1], w[2]);
 	} else if (strcmp(w[0], "unstop") == 0) {
+		push(w[1])->is_accept = true;
+	} else if (strcmp(w[0], "touch") == 0) {
 		(void)push(w[1]);
 	} else if (strcmp(w[0], "stop") == 0) {
 		struct gx_stop *sp = &s->stops[s->n_stops];
@@ -423,7 +426,7 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < STORES; i++) {
 		if ((s = sides[i]) != NULL) {
 			forget();
-			gx_store_pg_free(&s->store);
+			gx_store_free(&s->store);
 			gx_mem_free(s);
 		}
 	}

@@ -7,6 +7,7 @@
  *   sim_flow --seed S [-v]           one seed again, with a trace
  *   sim_flow --seed S --mistake M    the same with mistake number M
  *   sim_flow --from S N              N seeds from S on, no mistakes
+ *   --forged                         with any of these: forged keys, too
  *
  * A run is a time of faults and then a calm, in which everything has to
  * arrive, or what was lost has to be reported.  The scheduler drives the flows
@@ -15,405 +16,21 @@
  * part that dies loses all its memory; a second instance of a part is a zombie
  * or a take-over, depending on who looks.
  *
- * The mistakes live in the world or in functions that the linker puts in the
- * place of ours (see the Makefile), never in the product.  A mistake counts as
- * caught only if the same seed, with the same faults and without the mistake,
- * is clean.  A mistake that no seed catches fails the run.
+ * Parts, faults, mistakes and invariants are in world_part.c, world_fault.c,
+ * world_mistake.c and world_check.c.  A mistake counts as caught only if the
+ * same seed, with the same faults and without the mistake, is clean.  A mistake
+ * that no seed catches fails the run.
  */
 #include "world.h"
 
 #include "base/clock.h"
 #include "base/metric.h"
-#include "flow/link.h"
-#include "flow/reader.h"
-#include "flow/writer.h"
 
 #include <malloc.h>
 #include <time.h>
 
 #define MISTAKE_SEEDS 4000
 #define CALM_ROUNDS 6000
-
-static struct gx_sealer *sealer;
-static struct gx_verifier *verifier;
-
-static const char *const mistake_name[] = {
-	"release on the broker's word",
-	"sealing before the own marker is read",
-	"no void rule",
-	"no compare-and-set",
-	"link resuming from what was acknowledged",
-	"marker not stored with the row",
-	"a stream found in two partitions",
-	"resume of a stopped stream from the partition's offset",
-	"a take-over forgets the quarantine of a newer one",
-	"a zombie takes the noted release back",
-};
-static const char *const fault_name[F_COUNT] = {
-	"refused",     "cut",	     "died",	       "nested",
-	"broken",      "late",	     "lost_flight",    "lost_tail",
-	"restore_log", "restore_db", "restore_source", "zombie",
-	"replay",      "junk",	     "unknown",	       "trim",
-	"misplaced",   "same_epoch",
-};
-
-/* ---- what the linker puts in between ---- */
-
-enum gx_verdict __real_gx_chain_batch(const struct gx_chain *c,
-				      const struct gx_head *h,
-				      const unsigned char head_hash[GX_HASH],
-				      const struct gx_taken *taken);
-enum gx_verdict __wrap_gx_chain_batch(const struct gx_chain *c,
-				      const struct gx_head *h,
-				      const unsigned char head_hash[GX_HASH],
-				      const struct gx_taken *taken);
-
-enum gx_verdict
-__wrap_gx_chain_batch(const struct gx_chain *c, const struct gx_head *h,
-		      const unsigned char head_hash[GX_HASH],
-		      const struct gx_taken *taken)
-{
-	struct gx_head mine = *h;
-	enum gx_verdict v;
-
-	if (W.mistake == M_NO_VOID && h->epoch <= c->epoch) {
-		mine.epoch = c->epoch;
-		mine.writer = c->writer;
-	}
-	v = __real_gx_chain_batch(c, &mine, head_hash, taken);
-	T.verdicts[v]++;
-	if (v == GX_V_EQUIVOCATION && !(W.lost & LOST_CITY_LOG)) {
-		world_fail("%.*s: honest parts meet an equivocation at %llu",
-			   (int)h->stream.n, h->stream.p,
-			   (unsigned long long)h->first);
-	}
-	return v;
-}
-
-enum gx_seal __real_gx_seal_check(struct gx_verifier *v,
-				  const struct gx_head *h, bool with_leaves,
-				  unsigned char head_hash[GX_HASH]);
-enum gx_seal __wrap_gx_seal_check(struct gx_verifier *v,
-				  const struct gx_head *h, bool with_leaves,
-				  unsigned char head_hash[GX_HASH]);
-
-enum gx_seal
-__wrap_gx_seal_check(struct gx_verifier *v, const struct gx_head *h,
-		     bool with_leaves, unsigned char head_hash[GX_HASH])
-{
-	enum gx_seal seal = __real_gx_seal_check(v, h, with_leaves, head_hash);
-
-	return W.is_key_unknown && W.cur && W.cur->node == HUB
-		       ? GX_SEAL_UNKNOWN_KEY
-		       : seal;
-}
-
-/* ---- parts ---- */
-
-static enum gx_verdict
-admit(void *ctx, struct gx_slice stream, struct gx_slice schema,
-      struct gx_slice topic)
-{
-	const struct part *p = ctx;
-	size_t s = world_stream(stream);
-
-	(void)topic;
-	if (s == W.n_streams) {
-		return GX_V_REFUSE;
-	}
-	return schema.n > 0 && W.is_unknown[p->node][s] ? GX_V_WAIT : GX_V_TAKE;
-}
-
-static uint64_t
-roll(void *ctx)
-{
-	(void)ctx;
-	return world_random();
-}
-
-static void
-make_writer(struct part *p, struct gx_err *e)
-{
-	const struct w_source *db = &W.source[p->source];
-	struct gx_source *src = world_source_new(&W.source[p->source]);
-	struct gx_writer_stream st[W_STREAMS];
-	char flow[8];
-	struct gx_writer_conf c = {
-		.flow = flow,
-		.origin =
-			p->source ? "/450100/civil/pop" : "/450100/hrss/social",
-		.topic = W_TOPIC,
-		.streams = st,
-		.n_streams = db->n_streams,
-		.max_lines = 1 + world_below(6),
-		.max_bytes = 4096,
-		.linger_ms = (int)world_below(12),
-		.max_unread = 1 + world_below(6),
-		.look_ms = 1 + (int)world_below(20),
-		.release_ms = 1 + (int)world_below(40),
-		.random = roll,
-	};
-	struct gx_writer *w = NULL;
-
-	snprintf(flow, sizeof flow, "in%zu", p->source);
-	for (size_t i = 0; i < db->n_streams; i++) {
-		const struct w_stream *s = &W.stream[db->first + i];
-
-		st[i].stream = s->name;
-		st[i].partition =
-			(s->partition + p->is_misplaced) % W.n_partitions;
-		st[i].schema_id = "social.insured@1:"
-				  "0123456789abcdef0123456789abcdef"
-				  "0123456789abcdef0123456789abcdef";
-	}
-	if (gx_writer_new(&c, &W.log[CITY].log, &W.store[CITY], sealer,
-			  verifier, &src, &w, e) != GX_OK) {
-		world_fail("no writer");
-	}
-	p->ops = &gx_writer_ops;
-	p->flow = w;
-}
-
-static void
-make_reader(struct part *p, struct gx_err *e)
-{
-	static const char *const topics[] = {W_TOPIC, NULL};
-	struct gx_reader_conf c = {
-		.flow = "sink",
-		.topics = topics,
-		.own_topic = p->node == CITY ? W_TOPIC : "gx.batch.450000",
-		.admit = admit,
-		.admit_ctx = p,
-		.txn_lines = 1 + world_below(12),
-		.txn_bytes = 4096,
-		.txn_ms = (int)world_below(8),
-		.retry_ms = 20 + (int)world_below(60),
-	};
-	struct gx_reader *r = NULL;
-
-	if (gx_reader_new(&c, &W.log[p->node].log, &W.store[p->node], verifier,
-			  &r, e) != GX_OK) {
-		world_fail("no reader");
-	}
-	p->ops = &gx_reader_ops;
-	p->flow = r;
-}
-
-static void
-make_link(struct part *p, struct gx_err *e)
-{
-	struct gx_link_conf c = {
-		.flow = "link",
-		.topic = W_TOPIC,
-		.max_in_flight = 1 + world_below(16),
-		.check = true,
-	};
-	struct gx_link *l = NULL;
-
-	c.tail = 2 * c.max_in_flight;
-	if (gx_link_new(&c, &W.log[CITY].log, &W.log[HUB].log, verifier, &l,
-			e) != GX_OK) {
-		world_fail("no link");
-	}
-	p->ops = &gx_link_ops;
-	p->flow = l;
-}
-
-static void
-start_part(struct part *p)
-{
-	struct gx_err e = {0};
-
-	p->is_on = true;
-	p->is_open = false;
-	p->is_dead = false;
-	p->is_stopped = false;
-	p->code[0] = '\0';
-	p->pause_ms = 0;
-	p->wait_until_ms = 0;
-	p->skew_ms = (int64_t)world_below(80);
-	if (p->kind == WRITER) {
-		make_writer(p, &e);
-	} else if (p->kind == READER) {
-		make_reader(p, &e);
-	} else {
-		make_link(p, &e);
-	}
-}
-
-static void
-end_part(struct part *p)
-{
-	if (p->flow) {
-		p->ops->free(&p->flow);
-	}
-	p->is_on = false;
-	p->is_open = false;
-	p->code[0] = '\0';
-}
-
-static void
-restart_part(struct part *p)
-{
-	T.restarts++;
-	end_part(p);
-	start_part(p);
-}
-
-static void
-add_part(enum w_kind kind, enum w_node node, size_t source, bool is_second)
-{
-	static const char *const word[] = {"writer", "reader", "link"};
-	struct part *p = &W.part[W.n_parts++];
-
-	GX_ASSERT(W.n_parts <= W_PARTS);
-	p->kind = kind;
-	p->node = node;
-	p->source = source;
-	p->is_second = is_second;
-	snprintf(p->name, sizeof p->name, "%s%s%zu%s",
-		 node == CITY ? "c." : "h.", word[kind], source,
-		 is_second ? "'" : "");
-	if (!is_second) {
-		start_part(p);
-	}
-}
-
-/* ---- driving a part as the worker does ---- */
-
-static void
-obey(struct part *p, enum gx_rc rc, const struct gx_err *e)
-{
-	const char *code = e->code ? e->code : "";
-	bool closes = rc == GX_ABORT || rc == GX_FENCED;
-
-	if (rc == GX_OK || (rc == GX_AGAIN && !e->code)) {
-		p->pause_ms = 0;
-		p->code[0] = '\0';
-		return;
-	}
-	if (strcmp(p->code, code) != 0) {
-		world_say("%s: %s %s", gx_rc_name(rc), code, e->text);
-	}
-	snprintf(p->code, sizeof p->code, "%s", code);
-	if (rc == GX_FATAL || rc == GX_REJECT) {
-		p->is_stopped = true;
-		closes = true;
-		W.has_said = W.has_said || strcmp(code, "log.lost_tail") == 0;
-		if (!world_may_report(code) &&
-		    strcmp(code, "writer.deposed") != 0 &&
-		    !(p->is_misplaced && strncmp(code, "stream.", 7) == 0)) {
-			world_fail("%s stops: %s %s", p->name, code, e->text);
-		}
-	}
-	if (closes && p->is_open) {
-		p->ops->close(p->flow);
-		p->is_open = false;
-	}
-	p->pause_ms = p->pause_ms ? p->pause_ms * 2 : 5;
-	p->pause_ms = p->pause_ms > 100 ? 100 : p->pause_ms;
-	p->wait_until_ms =
-		gx_mono_ms() + (int64_t)world_below((size_t)p->pause_ms);
-}
-
-/* True if something moved. */
-static bool
-step_part(struct part *p)
-{
-	struct gx_err e = {0};
-	struct part *before = W.cur;
-	enum gx_rc rc = GX_OK;
-
-	if (!p->is_on || p->is_stopped || p->is_busy ||
-	    gx_mono_ms() < p->wait_until_ms) {
-		return false;
-	}
-	W.cur = p;
-	p->is_busy = true;
-	T.steps++;
-	if (!p->is_open) {
-		p->is_open = true;
-		rc = p->ops->open(p->flow, &e);
-		if (rc != GX_OK) {
-			p->ops->close(p->flow);
-			p->is_open = false;
-		}
-	}
-	if (rc == GX_OK && p->is_open) {
-		rc = p->ops->step(p->flow, (int)world_below(3), &e);
-	}
-	if (rc != GX_OK && rc != GX_AGAIN && !e.code && !p->is_dead) {
-		world_fail("%s answers %s and does not say why", p->name,
-			   gx_rc_name(rc));
-	}
-	if (p->is_dead) {
-		restart_part(p);
-	} else {
-		obey(p, rc, &e);
-	}
-	p->is_busy = false;
-	W.cur = before;
-	return rc == GX_OK;
-}
-
-/* Others run while a part is between two operations. */
-static void
-run_between(size_t n)
-{
-	W.depth++;
-	while (n-- > 0 && !W.is_failed) {
-		struct part *p = &W.part[world_below(W.n_parts)];
-
-		world_log_tick();
-		(void)step_part(p);
-		W.mono_us += n > 0 ? (int64_t)world_below(3000) : 0;
-	}
-	W.depth--;
-}
-
-/* ---- the world and its faults ---- */
-
-static void
-choose_faults(void)
-{
-	static const struct {
-		enum w_fault f;
-		unsigned percent;
-	} share[] = {
-		{F_REFUSE, 60},	     {F_CUT, 50},	    {F_DIE, 60},
-		{F_NESTED, 50},	     {F_BREAK, 50},	    {F_LATE, 60},
-		{F_LOST_FLIGHT, 60}, {F_LOST_TAIL, 40},	    {F_RESTORE_LOG, 8},
-		{F_RESTORE_DB, 15},  {F_RESTORE_SOURCE, 8}, {F_ZOMBIE, 50},
-		{F_REPLAY, 40},	     {F_JUNK, 30},	    {F_UNKNOWN, 40},
-		{F_TRIM, 40},	     {F_MISPLACED, 8},	    {F_SAME_EPOCH, 40}};
-
-	for (size_t i = 0; i < sizeof share / sizeof *share; i++) {
-		W.has[share[i].f] = world_below(100) < share[i].percent;
-	}
-	W.flush_one_in = world_one_in(4) ? 80 : 6;
-	W.rate = (int)(10 + world_below(120));
-	W.log[CITY].is_durable = !world_one_in(5);
-	W.log[HUB].is_durable = world_one_in(2);
-	if (W.setting != M_NONE) {
-		/* What a mistake is about must be there; nothing is lost that
-		 * an honest program would have to report. */
-		W.log[CITY].is_durable = true;
-		W.log[HUB].is_durable = W.setting != M_LINK_ACKED;
-		W.has[F_RESTORE_LOG] = false;
-		W.has[F_RESTORE_DB] = false;
-		W.has[F_RESTORE_SOURCE] = false;
-		W.has[F_LATE] = W.has[F_DIE] = W.has[F_ZOMBIE] = true;
-		W.has[F_LOST_TAIL] = W.setting == M_LINK_ACKED;
-		W.has[F_UNKNOWN] = W.setting == M_STOP_FORGOTTEN;
-		W.has[F_TRIM] = W.setting == M_STOP_FORGOTTEN;
-		W.has[F_MISPLACED] = W.setting == M_TWO_PARTITIONS;
-		W.has[F_NESTED] |= W.setting == M_SETTLE_BLIND ||
-				   W.setting == M_RELEASE_BLIND;
-	}
-	if (W.has[F_RESTORE_LOG]) {
-		W.has[F_TRIM] = false;
-	}
-}
 
 static void
 make_streams(void)
@@ -459,8 +76,8 @@ make_world(uint64_t seed, enum w_mistake setting, enum w_mistake mistake,
 	W.setting = setting;
 	W.mistake = mistake;
 	W.is_loud = is_loud;
-	W.between = run_between;
-	choose_faults();
+	W.between = world_part_between;
+	world_faults_choose();
 	make_streams();
 	for (int n = 0; n < W_NODES; n++) {
 		W.log[n].log.ops = &world_log_ops;
@@ -480,11 +97,11 @@ make_world(uint64_t seed, enum w_mistake setting, enum w_mistake mistake,
 	}
 	for (int k = 0; k < 2; k++) {
 		for (size_t i = 0; i < W.n_sources; i++) {
-			add_part(WRITER, CITY, i, k == 1);
+			world_part_add(WRITER, CITY, i, k == 1);
 		}
-		add_part(READER, CITY, 0, k == 1);
-		add_part(LINK, CITY, 0, k == 1);
-		add_part(READER, HUB, 0, k == 1);
+		world_part_add(READER, CITY, 0, k == 1);
+		world_part_add(LINK, CITY, 0, k == 1);
+		world_part_add(READER, HUB, 0, k == 1);
 	}
 }
 
@@ -492,134 +109,9 @@ static void
 free_world(void)
 {
 	for (size_t i = 0; i < W.n_parts; i++) {
-		end_part(&W.part[i]);
+		world_part_end(&W.part[i]);
 	}
 	world_log_free();
-}
-
-static void
-toggle_second(bool is_misplaced)
-{
-	struct part *p =
-		&W.part[W.n_parts / 2 + world_below(W.n_parts - W.n_parts / 2)];
-
-	if (p->is_on) {
-		world_say("%s ends", p->name);
-		end_part(p);
-		p->is_misplaced = false;
-		return;
-	}
-	p->is_misplaced =
-		is_misplaced && p->kind == WRITER && W.n_partitions > 1;
-	if (is_misplaced && !p->is_misplaced) {
-		return;
-	}
-	world_say("%s begins%s", p->name,
-		  p->is_misplaced ? ", set up wrongly" : "");
-	start_part(p);
-}
-
-static void
-restore_db(enum w_node n)
-{
-	if (!W.has_backup[n]) {
-		return;
-	}
-	world_say("the database of %s is restored", n == CITY ? "city" : "hub");
-	W.db[n] = W.backup[n];
-	W.lost |= n == CITY ? LOST_CITY_DB : LOST_HUB_DB;
-	for (size_t i = 0; i < W.n_parts; i++) {
-		struct part *p = &W.part[i];
-
-		/* Nobody restores a database under a running node. */
-		if (p->is_on && p->node == n && p->kind != LINK) {
-			restart_part(p);
-		}
-	}
-}
-
-static void
-restore_source(void)
-{
-	struct w_source *src = &W.source[world_below(W.n_sources)];
-
-	if (src->is_lost || src->n == 0) {
-		return;
-	}
-	world_say("source %zu is restored", src->no);
-	src->n = world_below(src->n);
-	src->released = src->released < src->n ? src->released : src->n;
-	src->incarnation++;
-	src->holder = 0;
-	src->is_lost = true;
-	W.lost |= (unsigned)LOST_SOURCE << src->no;
-}
-
-/* One in `more` steps, whatever the rate. */
-static bool
-happens(enum w_fault f, size_t more)
-{
-	if (!W.has[f] || !world_one_in(more)) {
-		return false;
-	}
-	T.faults[f]++;
-	return true;
-}
-
-static void
-disturb(void)
-{
-	enum w_node n = world_one_in(2) ? CITY : HUB;
-
-	if (happens(F_ZOMBIE, 60)) {
-		toggle_second(false);
-	}
-	if (happens(F_MISPLACED, 80)) {
-		toggle_second(true);
-	}
-	if (happens(F_REPLAY, 80)) {
-		world_log_replay(n);
-	}
-	if (happens(F_JUNK, 100)) {
-		world_log_junk();
-	}
-	if (happens(F_LOST_TAIL, 150)) {
-		world_log_cut(n, false);
-	}
-	if (happens(F_TRIM, 40)) {
-		world_log_trim();
-	}
-	if (happens(F_UNKNOWN, 50)) {
-		size_t s = world_below(W.n_streams);
-
-		W.is_unknown[n][s] = !W.is_unknown[n][s];
-		W.is_key_unknown =
-			world_one_in(6) ? !W.is_key_unknown : W.is_key_unknown;
-	}
-	if (W.has[F_RESTORE_DB] && world_one_in(200)) {
-		W.backup[n] = W.db[n];
-		W.has_backup[n] = true;
-	}
-	if (happens(F_RESTORE_DB, 300)) {
-		restore_db(n);
-	}
-	if (W.has[F_RESTORE_LOG] && world_one_in(150)) {
-		world_log_keep(n);
-	}
-	if (happens(F_RESTORE_LOG, 300)) {
-		world_log_cut(n, true);
-	}
-	if (happens(F_RESTORE_SOURCE, 400)) {
-		restore_source();
-	}
-	if (happens(F_DIE, 60)) {
-		struct part *p = &W.part[world_below(W.n_parts)];
-
-		if (p->is_on) {
-			world_say("%s is killed", p->name);
-			restart_part(p);
-		}
-	}
 }
 
 static void
@@ -637,8 +129,8 @@ run_faults(void)
 		if (world_one_in(2)) {
 			world_log_tick();
 		}
-		disturb();
-		(void)step_part(&W.part[world_below(W.n_parts)]);
+		world_faults_disturb();
+		(void)world_part_step(&W.part[world_below(W.n_parts)]);
 	}
 }
 
@@ -660,11 +152,11 @@ calm_down(void)
 
 		if (p->is_second && p->is_on &&
 		    (!keeps_second || p->is_misplaced)) {
-			end_part(p);
+			world_part_end(p);
 		}
 		/* Somebody looks at what stopped, and tries again. */
 		if (p->is_on && p->is_stopped) {
-			restart_part(p);
+			world_part_restart(p);
 		}
 	}
 }
@@ -708,7 +200,50 @@ restart_deposed(void)
 		}
 		if (p->is_on && p->is_stopped && !has_other &&
 		    strcmp(p->code, "writer.deposed") == 0) {
-			restart_part(p);
+			world_part_restart(p);
+		}
+	}
+}
+
+/* One of which nothing was verified has no row to say so. */
+static bool
+waits_for_key(size_t s)
+{
+	const struct w_row *row = &W.db[HUB].row[s];
+
+	return W.is_forged &&
+	       (!row->is_there || strcmp(row->row.why, "stream.wait_key") == 0);
+}
+
+/* Rounds without progress that show that none will come.  Who waits for a key
+ * reads its partition again and again, a message a round. */
+static int
+patience(void)
+{
+	for (size_t s = 0; s < W.n_streams; s++) {
+		if (waits_for_key(s)) {
+			return 2500;
+		}
+	}
+	return 300;
+}
+
+/* A stream waits for a key that nobody has: a person restarts the flow at its
+ * origin, and its department goes on working. */
+static void
+help_waiting(void)
+{
+	for (size_t s = 0; s < W.n_streams; s++) {
+		if (!waits_for_key(s) || !world_source_nudge(s)) {
+			continue;
+		}
+		for (size_t i = 0; i < W.n_parts; i++) {
+			struct part *p = &W.part[i];
+
+			if (p->is_on && !p->is_stopped && p->kind == WRITER &&
+			    p->source == W.stream[s].source) {
+				world_part_restart(p);
+			}
 		}
 	}
 }
@@ -718,6 +253,7 @@ run_calm(void)
 {
 	uint64_t best = 0;
 	int n_idle = 0;
+	int n_helped = 0;
 
 	for (int i = 0; i < CALM_ROUNDS && !W.is_failed; i++) {
 		bool did = false;
@@ -726,13 +262,17 @@ run_calm(void)
 		W.mono_us += 2000;
 		world_log_tick();
 		for (size_t k = 0; k < W.n_parts; k++) {
-			did = step_part(&W.part[k]) || did;
+			did = world_part_step(&W.part[k]) || did;
 		}
 		restart_deposed();
 		W.mono_us += did ? 0 : 400000;
 		n_idle = progress() == best ? n_idle + 1 : 0;
+		if (n_idle % 800 == 100 && n_helped++ < 5) {
+			W.mono_us += 20000000; /* people take their time */
+			help_waiting();
+		}
 		best = progress();
-		if (world_is_complete() || n_idle > 300) {
+		if (world_is_complete() || n_idle > patience()) {
 			break;
 		}
 	}
@@ -756,27 +296,6 @@ run_seed(uint64_t seed, enum w_mistake setting, enum w_mistake mistake,
 /* ---- the whole run ---- */
 
 static void
-prepare(void)
-{
-	struct gx_keyring *ring = gx_keyring_new();
-	struct gx_key *key = NULL;
-	struct gx_key *again = NULL;
-	struct gx_err e = {0};
-
-	/* The reader's tables are large and mostly untouched. */
-	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
-	world_use_clocks();
-	if (gx_key_random(&key, &e) != GX_OK) {
-		printf("no key: %s\n", e.text);
-		exit(1);
-	}
-	again = key; /* lent to the sealer, owned by the ring */
-	gx_keyring_add(ring, "450100", &key);
-	sealer = gx_sealer_new(again);
-	verifier = gx_verifier_new(ring);
-}
-
-static void
 print_tally(uint64_t n, double s)
 {
 	printf("%llu seeds clean in %.0f s (%.0f/s): %lu complete, %lu with a "
@@ -794,7 +313,8 @@ print_tally(uint64_t n, double s)
 	}
 	printf("\nfaults:");
 	for (int f = 0; f < F_COUNT; f++) {
-		printf(" %s %lu", fault_name[f], T.faults[f]);
+		printf(" %s %lu", world_fault_name((enum w_fault)f),
+		       T.faults[f]);
 	}
 	printf("\n");
 	fflush(stdout);
@@ -845,11 +365,11 @@ plant(enum w_mistake m)
 			return false;
 		}
 		printf("mistake %d (%s): caught by seed %llu: %s\n", m,
-		       mistake_name[m], (unsigned long long)seed, why);
+		       world_mistake_name(m), (unsigned long long)seed, why);
 		return true;
 	}
-	printf("mistake %d (%s): NOT CAUGHT by %d seeds\n", m, mistake_name[m],
-	       MISTAKE_SEEDS);
+	printf("mistake %d (%s): NOT CAUGHT by %d seeds\n", m,
+	       world_mistake_name(m), MISTAKE_SEEDS);
 	return false;
 }
 
@@ -884,13 +404,18 @@ main(int argc, char **argv)
 			from = strtoull(argv[++i], NULL, 10);
 		} else if (strcmp(argv[i], "--mistake") == 0 && has_more) {
 			m = (enum w_mistake)strtoul(argv[++i], NULL, 10);
+		} else if (strcmp(argv[i], "--forged") == 0) {
+			world_forges = true;
 		} else if (strcmp(argv[i], "-v") == 0) {
 			is_loud = true;
 		} else {
 			n = strtoull(argv[i], NULL, 10);
 		}
 	}
-	prepare();
+	/* The reader's tables are large and mostly untouched. */
+	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	world_use_clocks();
+	world_parts_prepare();
 	if (seed) {
 		return replay(seed, m, is_loud);
 	}

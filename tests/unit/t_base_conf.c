@@ -21,6 +21,9 @@ static const struct gx_conf_key keys[] = {
 	{"node", "low", GX_CONF_INT, "-5", "-10", NULL, "Signed.", false},
 	{"log", "json", GX_CONF_BOOL, "no", NULL, NULL, "As JSON?", false},
 	{"log", "level", GX_CONF_STR, "info", NULL, NULL, "Level.", false},
+	{"log", "to", GX_CONF_WORD, "file", "file  syslog both ", NULL,
+	 "Where to.", false},
+	{"log", "one", GX_CONF_WORD, "only", "only", NULL, "No choice.", false},
 	{"flow", "topic", GX_CONF_STR, NULL, NULL, NULL, "Topic.", true},
 	{"flow", "linger", GX_CONF_DURATION, "10ms", "0", "1m", "Wait.", true},
 	{"flow", "batch", GX_CONF_SIZE, "1M", "1k", "4M", "Batch.", true},
@@ -68,6 +71,12 @@ faults(void **state)
 		{"[node]\nshards=\n", "conf.bad_value", "t.conf:2"},
 		{"[node]\nlow=-11\n", "conf.bad_value", "at least -10"},
 		{"[log]\njson=true\n", "conf.bad_value", "yes or no"},
+		{"[log]\nto=fyle\n", "conf.bad_value",
+		 "t.conf:2: to wants file, syslog or both (did you mean file?"},
+		{"[log]\nto=bot\n", "conf.bad_value", "did you mean both?"},
+		{"[log]\nto=\n", "conf.bad_value", "file, syslog or both"},
+		{"[log]\nto=file syslog\n", "conf.bad_value", "syslog or both"},
+		{"[log]\none=other\n", "conf.bad_value", "one wants only"},
 		{"[flow a]\nlinger=10\n", "conf.bad_value", "10s"},
 		{"[flow a]\nlinger=2m\n", "conf.bad_value", "at most 1m"},
 		{"[flow a]\nbatch=1K\n", "conf.bad_value", "64k"},
@@ -97,10 +106,9 @@ values_never_in_errors(void **state)
 {
 	(void)state;
 	static const char *const rows[] = {
-		"[node]\nshards = geheim\n",
-		"[log]\njson = geheim\n",
-		"[node]\ngeheim\n",
-		"[flow a]\nlinger = geheim\n",
+		"[node]\nshards = geheim\n", "[log]\njson = geheim\n",
+		"[node]\ngeheim\n",	     "[flow a]\nlinger = geheim\n",
+		"[log]\nto = geheim\n",
 	};
 
 	for (size_t i = 0; i < N(rows); i++) {
@@ -147,6 +155,8 @@ values(void **state)
 				   " [node] \n"
 				   "  name =  a = b # not a comment  \n"
 				   "data = rel/x\n"
+				   "[log]\n"
+				   "to = both\n"
 				   "[flow up]\n"
 				   "topic=t1\n"
 				   "linger = 1s\n"
@@ -171,6 +181,8 @@ values(void **state)
 	assert_int_equal(gx_conf_int(c, "node", NULL, "low"), -5);
 	assert_false(gx_conf_bool(c, "log", NULL, "json"));
 	assert_string_equal(gx_conf_str(c, "log", NULL, "level"), "info");
+	assert_string_equal(gx_conf_str(c, "log", NULL, "to"), "both");
+	assert_string_equal(gx_conf_str(c, "log", NULL, "one"), "only");
 	assert_string_equal(gx_conf_name(c, "flow", 0), "up");
 	assert_string_equal(gx_conf_name(c, "flow", 1), "down");
 	assert_null(gx_conf_name(c, "flow", 2));
@@ -325,6 +337,8 @@ sample_reads_back(void **state)
 	}
 	assert_string_equal(gx_conf_name(c, "flow", 0), "NAME");
 	gx_conf_free(&c);
+	assert_non_null(strstr(gx_buf_str(&b), "# It is file, syslog or both.\n"
+					       "#to = file\n"));
 	for (const struct gx_conf_key *k = keys; k->section; k++) {
 		char want[64];
 		snprintf(want, sizeof(want), "\n#%s =", k->key);

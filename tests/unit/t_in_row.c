@@ -201,6 +201,23 @@ times(void **state)
 	converts("timestamp", 0, "2025-02-29 00:00:00", "2025-02-29 00:00:00");
 	converts("timestamp", 0, "2026-13-01 00:00:00", "2026-13-01 00:00:00");
 	converts("timestamp", 0, "2026-11-24 25:00:00", "2026-11-24 25:00:00");
+	/* before 1901 zones had seconds */
+	converts("timestamp", 0, "1900-01-01 00:00:00+08:05:43",
+		 "1899-12-31T23:54:17.000+08:00");
+	converts("timestamp", 0, "1900-01-01 00:00:50-00:00:20",
+		 "1900-01-01T08:01:10.000+08:00");
+	converts("timestamp", 0, "1900-01-01 00:00:00+08:05:4",
+		 "1900-01-01 00:00:00+08:05:4");
+	/* none of these is a time: they go on, for the schema to refuse */
+	converts("timestamp", 0, "2026-11-24 24:00:00", "2026-11-24 24:00:00");
+	converts("timestamp", 0, "0044-03-15 00:00:00+08 BC",
+		 "0044-03-15 00:00:00+08 BC");
+	converts("timestamp", 0, "-infinity", "-infinity");
+	converts("date", 0, "infinity", "infinity");
+	converts("date", 0, "0044-03-15 BC", "0044-03-15 BC");
+	converts("decimal", 2, "NaN", "NaN");
+	converts("decimal", 2, "-Infinity", "-Infinity");
+	converts("integer", 0, "NaN", "NaN");
 	converts("timestamp", 0, "infinity", "infinity");
 }
 

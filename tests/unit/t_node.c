@@ -5,6 +5,8 @@
  */
 #include "node/conf_table.h"
 
+#include "node/kind.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -73,7 +75,8 @@ refuses_what_contradicts(void **state)
 	spoil("flows = sink, up", "flows = sink, down", "node.conf",
 	      "[flow down]");
 	spoil("flows = sink, up", "flows = up, up", "node.conf", "twice");
-	spoil("kind = sink", "kind = sing", "node.conf", "[flow sink]");
+	spoil("kind = sink", "kind = sing", "conf.bad_value",
+	      "source, sink or link-up (did you mean sink?");
 	spoil("kind = sink", "kind = source", "node.conf", "adapter");
 	spoil("kafka = b:1", "", "node.conf", "[parent]");
 	spoil("kafka = b:1", "kafka = a:1", "node.conf", "itself");
@@ -110,6 +113,41 @@ empty_paths_stay_empty(void **state)
 	gx_conf_free(&c);
 }
 
+/* Every kind of kind.def can be written, found and started. */
+static void
+kinds_are_rows(void **state)
+{
+	(void)state;
+	static const char *const words[] = {
+#define GX_KIND(word, needs, ops, help) word,
+#include "node/kind.def"
+#undef GX_KIND
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		const struct gx_node_kind *k = gx_kind_find(words[i]);
+		struct gx_err e = {0};
+		char text[400];
+
+		assert_non_null(k);
+		assert_string_equal(k->word, words[i]);
+		assert_non_null(k->ops->start);
+		snprintf(text, sizeof text,
+			 "[node]\nid = a\ndatabase = x\nflows = f\n"
+			 "[kafka]\nbootstrap = a:1\n[parent]\nkafka = b:1\n"
+			 "[flow f]\nkind = %s\nadapter = x.json\n",
+			 words[i]);
+		assert_int_equal(check(text, &e), GX_OK);
+		/* Whoever works with the node above needs one. */
+		memcpy(strstr(text, "b:1"), "a:1", 3);
+		assert_int_equal(check(text, &e), k->needs & GX_NEEDS_PARENT
+							  ? GX_REJECT
+							  : GX_OK);
+	}
+	assert_null(gx_kind_find("sing"));
+	assert_null(gx_kind_find(""));
+}
+
 /* Run in the folder of the project, as make does. */
 static void
 sample_is_the_committed_one(void **state)
@@ -142,6 +180,7 @@ main(void)
 		cmocka_unit_test(refuses_what_contradicts),
 		cmocka_unit_test(refuses_what_is_unknown),
 		cmocka_unit_test(empty_paths_stay_empty),
+		cmocka_unit_test(kinds_are_rows),
 		cmocka_unit_test(sample_is_the_committed_one),
 	};
 

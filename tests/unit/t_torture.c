@@ -107,6 +107,7 @@ read_json(struct gx_err *e)
 static const struct gx_conf_key keys[] = {
 	{"a", "path", GX_CONF_PATH, "x", NULL, NULL, "Path.", false},
 	{"f", "list", GX_CONF_LIST, "", NULL, NULL, "Words.", true},
+	{"f", "word", GX_CONF_WORD, "a", "a bc", NULL, "One.", true},
 	{"f", "k.*", GX_CONF_STR, "", NULL, NULL, "As it is.", true},
 	{NULL, NULL, GX_CONF_STR, NULL, NULL, NULL, NULL, false},
 };
@@ -114,8 +115,9 @@ static const struct gx_conf_key keys[] = {
 static enum gx_rc
 read_conf(struct gx_err *e)
 {
-	static const char text[] = "[a]\npath = y\n[f one]\nlist = a, b\n"
-				   "k.x = 1\n[f two]\nk.y = 2\n";
+	static const char text[] =
+		"[a]\npath = y\n[f one]\nlist = a, b\nword = bc\n"
+		"k.x = 1\n[f two]\nk.y = 2\n";
 	struct gx_conf *c;
 	enum gx_rc rc =
 		gx_conf_parse("/etc/t.conf", GX_SLICE(text), keys, &c, e);

@@ -42,7 +42,9 @@ answer(struct flow *f, int rc, struct gx_err *e)
 static void
 check_thread(struct flow *f)
 {
-	if (!pthread_equal(f->thread, pthread_self())) {
+	/* An acceptance may come before the first open. */
+	if (atomic_load(&f->n_open) > 0 &&
+	    !pthread_equal(f->thread, pthread_self())) {
 		atomic_store(&f->is_wrong, true);
 	}
 }

@@ -215,13 +215,27 @@ heads_say(size_t s)
 	       W.db[HUB].row[s].n_lines < W.db[CITY].row[s].n_lines;
 }
 
+/* It waits for a forger's key and says so; what would prove it a forger's is a
+ * next record, and this source gives no more. */
+static bool
+waits_in_vain(enum w_node n, size_t s)
+{
+	const struct gx_stream_row *row = &W.db[n].row[s].row;
+	const struct w_source *src = &W.source[W.stream[s].source];
+
+	return n == HUB && W.is_forged && row->is_stopped &&
+	       strcmp(row->why, "stream.wait_key") == 0 &&
+	       (src->is_lost || src->n == W_RECORDS ||
+		flow_says(WRITER, CITY, W.stream[s].source));
+}
+
 static bool
 is_reported(enum w_node n, size_t s)
 {
 	size_t source = W.stream[s].source;
 
-	if (was_said() || row_says(n, s) || flow_says(READER, n, 0) ||
-	    flow_says(WRITER, CITY, source)) {
+	if (was_said() || row_says(n, s) || waits_in_vain(n, s) ||
+	    flow_says(READER, n, 0) || flow_says(WRITER, CITY, source)) {
 		return true;
 	}
 	if (n == CITY) {

@@ -17,7 +17,7 @@
 
 struct w_blob {
 	unsigned n_users;
-	bool is_junk;
+	bool is_junk, is_forged;
 	size_t key_n, n;
 	char bytes[]; /* key, value */
 };
@@ -284,6 +284,22 @@ world_log_replay(enum w_node n)
 	put(&W.log[n], p, la->msgs[i].blob, la->msgs[i].from);
 }
 
+/* Of a key that nobody has, under a higher epoch. */
+static void
+forge_key(struct w_blob *b)
+{
+	char *value = b->bytes + b->key_n;
+	char *kid = memmem(value, b->n, "\"kid\":\"", 7);
+	char *epoch = memmem(value, b->n, "\"epoch\":", 8);
+
+	if (!kid || !epoch) {
+		return;
+	}
+	kid[7] = kid[7] == 'a' ? 'b' : 'a';
+	/* Up to nine seconds ahead. */
+	epoch[8 + 9 + world_below(3)] = '9';
+}
+
 /* Garbage, a forged line, a message in the wrong partition. */
 void
 world_log_junk(void)
@@ -293,9 +309,8 @@ world_log_junk(void)
 	struct w_blob *b;
 	size_t i;
 
-	/* One fault at a time: what is forged and names a key that nobody has
-	 * stops its stream until a person looks, as it must. */
-	if (la->n == la->low || la->msgs[la->n - 1].blob->is_junk ||
+	if (la->n == la->low ||
+	    (!world_forges && la->msgs[la->n - 1].blob->is_junk) ||
 	    world_one_in(4)) {
 		b = new_blob(GX_SLICE("x"), GX_SLICE("{\"v\":\"nothing\"}\n"));
 	} else {
@@ -306,7 +321,16 @@ world_log_junk(void)
 		if (world_one_in(3)) {
 			p = (p + 1) % W.n_partitions;
 		}
-		b->bytes[b->key_n + i] ^= 1;
+		W.is_forged = true;
+		/* No epoch of the far future: nothing but the true key, or a
+		 * person who says that there is none, ends that. */
+		b->is_forged =
+			world_forges && (old->is_forged || world_one_in(3));
+		if (b->is_forged) {
+			forge_key(b);
+		} else {
+			b->bytes[b->key_n + i] ^= 1;
+		}
 	}
 	b->is_junk = true;
 	put(&W.log[CITY], p, b, -1);
@@ -332,9 +356,9 @@ kept_at(enum w_node n, int32_t p)
 /* Is there nothing in this message that the node still has to take?  A log
  * that was cut and filled again may hold such below the kept offset. */
 static bool
-is_receipted(enum w_node n, int32_t p, const struct w_blob *b)
+is_receipted(const struct w_db *db, int32_t p, const struct w_blob *b)
 {
-	const struct w_row *row = W.db[n].row;
+	const struct w_row *row = db->row;
 	struct gx_head h;
 	struct gx_slice name;
 	size_t at = 0;
@@ -360,13 +384,21 @@ is_receipted(enum w_node n, int32_t p, const struct w_blob *b)
 	return true;
 }
 
+static bool
+is_receipted_by_all(enum w_node n, int32_t p, const struct w_blob *b)
+{
+	return is_receipted(&W.db[n], p, b) &&
+	       (!W.has_backup[n] || is_receipted(&W.backup[n], p, b));
+}
+
 static int64_t
 receipted_to(enum w_node n, int32_t p, int64_t to)
 {
 	const struct w_lane *la = &W.log[n].lane[p];
 	int64_t i = la->low;
 
-	while (i < to && i < la->n && is_receipted(n, p, la->msgs[i].blob)) {
+	while (i < to && i < la->n &&
+	       is_receipted_by_all(n, p, la->msgs[i].blob)) {
 		i++;
 	}
 	return i < to ? i : to;
@@ -400,6 +432,9 @@ world_log_trim(void)
 			world_say("city/%d is trimmed to %lld", p,
 				  (long long)low);
 			city->low = low;
+		}
+		if (W.db[HUB].next_offset[p] > hub->n) {
+			continue; /* it lost its end: nobody trims now */
 		}
 		low = lower(kept_at(HUB, p), best);
 		low = receipted_to(HUB, p, low);

@@ -182,6 +182,45 @@ drop(struct gx_source *s)
 	}
 }
 
+static const char *
+origin(const struct gx_source *s)
+{
+	return ((const struct handle *)(const void *)s)->db->no
+		       ? "/450100/civil/pop"
+		       : "/450100/hrss/social";
+}
+
+static size_t
+n_streams(const struct gx_source *s)
+{
+	return ((const struct handle *)(const void *)s)->db->n_streams;
+}
+
+static const char *
+stream(const struct gx_source *s, size_t i)
+{
+	const struct handle *h = (const struct handle *)(const void *)s;
+
+	return W.stream[h->db->first + i].name;
+}
+
+/* No resource is declared in this world: its readers admit by themselves. */
+static const struct gx_resource *
+resource(const struct gx_source *s, size_t i)
+{
+	(void)s;
+	(void)i;
+	return NULL;
+}
+
+static enum gx_rc
+tend(struct gx_source *s, struct gx_err *e)
+{
+	(void)s; /* nothing of the world fills a disk */
+	(void)e;
+	return GX_OK;
+}
+
 static int64_t
 lag_bytes(struct gx_source *s)
 {
@@ -197,9 +236,14 @@ free_handle(struct gx_source **s)
 }
 
 static const struct gx_source_ops ops = {
+	.origin = origin,
+	.n_streams = n_streams,
+	.stream = stream,
+	.resource = resource,
 	.take = take,
 	.start = start,
 	.read = read_one,
+	.tend = tend,
 	.release = release,
 	.drop = drop,
 	.lag_bytes = lag_bytes,
@@ -246,4 +290,19 @@ world_source_fill(size_t n)
 			add_record(db);
 		}
 	}
+}
+
+bool
+world_source_nudge(size_t s)
+{
+	struct w_stream *st = &W.stream[s];
+	struct w_source *db = &W.source[st->source];
+
+	if (db->is_lost || db->n == W_RECORDS) {
+		return false;
+	}
+	db->rec[db->n++] = (struct w_rec){s - db->first, REC_GOOD};
+	st->want[st->n_want++] = db->n;
+	T.records++;
+	return true;
 }

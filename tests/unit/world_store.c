@@ -365,12 +365,19 @@ settle(struct gx_store *s, struct gx_slice stream, uint64_t next_seq,
 	return rc == GX_OK ? world_after(rc, true, e) : rc;
 }
 
+/* Number of the source that a release belongs to; noted by origin. */
+static size_t
+source_of(const char *origin)
+{
+	return strcmp(origin, "/450100/civil/pop") == 0 ? 1 : 0;
+}
+
 static enum gx_rc
-release(struct gx_store *s, const char *flow, struct gx_slice pos,
+release(struct gx_store *s, const char *origin, struct gx_slice pos,
 	uint64_t upto, uint64_t epoch, struct gx_err *e)
 {
 	struct w_db *db = &W.db[node_of(s)];
-	size_t k = (size_t)(flow[strlen(flow) - 1] - '0');
+	size_t k = source_of(origin);
 	enum gx_rc rc;
 
 	world_stall(12);
@@ -391,18 +398,24 @@ release(struct gx_store *s, const char *flow, struct gx_slice pos,
 }
 
 static enum gx_rc
-released(struct gx_store *s, const char *flow, struct gx_buf *pos,
+released(struct gx_store *s, const char *origin, struct gx_buf *pos,
 	 struct gx_err *e)
 {
 	enum gx_rc rc = world_before(GX_AGAIN, e);
 
 	gx_buf_reset(pos);
-	if (rc == GX_OK) {
-		gx_buf_puts(pos,
-			    W.db[node_of(s)].released[(
-				    size_t)(flow[strlen(flow) - 1] - '0')]);
+	/* Nothing was ever noted under a flow's name in this world. */
+	if (rc == GX_OK && origin[0] == '/') {
+		gx_buf_puts(pos, W.db[node_of(s)].released[source_of(origin)]);
 	}
 	return rc;
+}
+
+/* Its database is the world's and stays. */
+static void
+leave(struct gx_store **s)
+{
+	*s = NULL;
 }
 
 const struct gx_store_ops world_store_ops = {
@@ -416,4 +429,5 @@ const struct gx_store_ops world_store_ops = {
 	.settle = settle,
 	.release = release,
 	.released = released,
+	.free = leave,
 };
