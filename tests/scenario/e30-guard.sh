@@ -59,7 +59,7 @@ is_metric hub 'gxbus_flow_state{flow="sink"}' 1 ||
 grep -q ' error guard\.mass_change ' "$D/log/city.log" || fail "no alarm"
 cli city doctor >"$D/o"
 [ $? = 10 ] || fail "the doctor is content"
-shows '^trouble +no flow is stopped'
+shows '^trouble +flows +1 stopped by an error: social '
 
 step "nothing beyond what was before the guard is at the hub"
 wait_until 30 heads_equal
