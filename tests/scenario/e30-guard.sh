@@ -70,10 +70,14 @@ n=$(rows gx_hub)
 before=$(heads gx_hub) digest=$(table_digest gx_hub)
 # A change that harms nobody waits behind it, and a mere resume does not help.
 put 1 5001
+# Nor does a restart, of the flow or of the daemon.
 at city flow resume social
+at city flow restart social
+wait_until 30 alarms 2
+wait_until 30 stopped_with gx_city social guard.mass_change
 stop_part city
 start_gxbusd city
-wait_until 30 alarms 2
+wait_until 30 alarms 3
 wait_until 30 heads_equal
 [ "$(heads gx_hub)" = "$before" ] || fail "something came through"
 [ "$(table_digest gx_hub)" = "$digest" ] || fail "the table changed"
