@@ -11,28 +11,28 @@
 
 /* State of one stream: what has been taken.  Plain data, copied freely. */
 struct gx_chain {
-	uint64_t epoch, writer; /* of the owner: the newest marker read */
-	uint64_t next_seq;	/* 1 for a stream with no record */
+	uint64_t epoch, writer;	     /* of the owner: the newest marker read */
+	uint64_t next_seq;	     /* 1 for a stream with no record */
 	unsigned char head[GX_HASH]; /* head hash of the last batch, 0s first */
 	char src[GX_SRC_MAX + 1];    /* its src object, "{}" first */
 };
 void gx_chain_init(struct gx_chain *c);
 
 enum gx_verdict {
-	GX_V_TAKE,	   /* batch continues the chain, or marker of a new owner */
-	GX_V_REPEAT,	   /* taken before, or older than all that is kept */
-	GX_V_VOID,	   /* of a deposed writer; or an old marker */
-	GX_V_GAP,	   /* something before it is missing */
+	GX_V_TAKE,   /* batch continues the chain, or marker of a new owner */
+	GX_V_REPEAT, /* taken before, or older than all that is kept */
+	GX_V_VOID,   /* of a deposed writer; or an old marker */
+	GX_V_GAP,    /* something before it is missing */
 	GX_V_EQUIVOCATION, /* two histories under one stream */
-	GX_V_REFUSE,	   /* forged, wrong place, key not allowed, undeclared */
-	GX_V_WAIT	   /* key or schema not known here yet */
+	GX_V_REFUSE, /* forged, wrong place, key not allowed, undeclared */
+	GX_V_WAIT    /* key or schema not known here yet */
 };
 #define GX_V_COUNT 7
 const char *gx_verdict_name(enum gx_verdict v);
 
 /* What the store keeps of taken batches that are still in its log. */
 struct gx_taken {
-	bool found;		  /* a batch with this first is kept */
+	bool found; /* a batch with this first is kept */
 	uint64_t n;
 	unsigned char head[GX_HASH];
 	uint64_t lowest_first; /* of all kept batches of the stream, 0 none */

@@ -393,19 +393,20 @@ put_asides(struct gx_store_pg *st, bool small, struct gx_err *e)
 		   SPG_COLS, params, e);
 }
 
+/* The newest line of each key: those set aside, or all others.  *params stays
+ * NULL if there are none; the sixth column, the time, is for the former. */
 static enum gx_rc
-put_holds(struct gx_store_pg *st, bool small, struct gx_err *e)
+gather_holds(struct gx_store_pg *st, bool is_aside, const char *params[6],
+	     struct gx_err *e)
 {
-	const char *params[6];
-	enum gx_rc rc;
-
+	params[0] = NULL;
 	gx_store_pg_arrays_reset(&st->a);
 	for (size_t i = 0; i < st->n_items; i++) {
 		const struct spg_item *it = &st->items[i];
 		const struct spg_unit *u = &st->units[it->unit];
 		struct gx_buf *c = st->a.col;
 
-		if (!it->is_last || it->op != GX_OP_SET_ASIDE) {
+		if (!it->is_last || (it->op == GX_OP_SET_ASIDE) != is_aside) {
 			continue;
 		}
 		gx_store_pg_put(&c[0], u->origin);
@@ -416,11 +417,16 @@ put_holds(struct gx_store_pg *st, bool small, struct gx_err *e)
 		gx_store_pg_put(&c[5], it->time);
 		st->a.n++;
 	}
-	if (st->a.n == 0) {
-		return GX_OK;
-	}
-	rc = gx_store_pg_params(&st->a, 6, params, e);
-	if (rc != GX_OK) {
+	return st->a.n == 0 ? GX_OK : gx_store_pg_params(&st->a, 6, params, e);
+}
+
+static enum gx_rc
+put_holds(struct gx_store_pg *st, bool small, struct gx_err *e)
+{
+	const char *params[6];
+	enum gx_rc rc = gather_holds(st, true, params, e);
+
+	if (rc != GX_OK || params[0] == NULL) {
 		return rc;
 	}
 	return run(st, small,
@@ -437,30 +443,10 @@ put_holds(struct gx_store_pg *st, bool small, struct gx_err *e)
 static enum gx_rc
 end_holds(struct gx_store_pg *st, bool small, struct gx_err *e)
 {
-	const char *params[5];
-	enum gx_rc rc;
+	const char *params[6];
+	enum gx_rc rc = gather_holds(st, false, params, e);
 
-	gx_store_pg_arrays_reset(&st->a);
-	for (size_t i = 0; i < st->n_items; i++) {
-		const struct spg_item *it = &st->items[i];
-		const struct spg_unit *u = &st->units[it->unit];
-		struct gx_buf *c = st->a.col;
-
-		if (!it->is_last || it->op == GX_OP_SET_ASIDE) {
-			continue;
-		}
-		gx_store_pg_put(&c[0], u->origin);
-		gx_store_pg_put(&c[1], gx_slice_str(u->table->r->name));
-		gx_store_pg_put(&c[2], it->key);
-		gx_store_pg_put(&c[3], u->stream);
-		gx_store_pg_put_u64(&c[4], it->seq);
-		st->a.n++;
-	}
-	if (st->a.n == 0) {
-		return GX_OK;
-	}
-	rc = gx_store_pg_params(&st->a, 5, params, e);
-	if (rc != GX_OK) {
+	if (rc != GX_OK || params[0] == NULL) {
 		return rc;
 	}
 	return run(st, small,

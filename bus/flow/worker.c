@@ -61,12 +61,6 @@ gx_worker_phase_name(enum gx_worker_phase p)
 }
 
 const char *
-gx_worker_name(const struct gx_worker *w)
-{
-	return w->name;
-}
-
-const char *
 gx_worker_kind(const struct gx_worker *w)
 {
 	return w->ops->kind;

@@ -43,10 +43,10 @@ const char *gx_worker_phase_name(enum gx_worker_phase p);
 
 struct gx_worker_view { /* a copy, for the API */
 	enum gx_worker_phase phase;
-	char code[64];	 /* error code while waiting or stopped, "" else */
+	char code[64]; /* error code while waiting or stopped, "" else */
 	char text[400];
 	int64_t since_ms; /* wall clock of the last change of phase */
-	char *status;	 /* JSON object; gx_mem_free by the caller */
+	char *status;	  /* JSON object; gx_mem_free by the caller */
 };
 
 struct gx_worker;
@@ -54,7 +54,6 @@ struct gx_worker;
 enum gx_rc gx_worker_start(const char *name, const struct gx_flow_ops *ops,
 			   void **flow, struct gx_worker **out,
 			   struct gx_err *e) GX_MUSTCHECK;
-const char *gx_worker_name(const struct gx_worker *w);
 const char *gx_worker_kind(const struct gx_worker *w);
 
 /* Wishes: put in the mailbox, obeyed between two steps.  Thread: any. */

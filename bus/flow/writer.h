@@ -15,7 +15,7 @@
 #include "port/log.h"
 
 struct gx_writer_stream {
-	const char *stream;    /* full name */
+	const char *stream; /* full name */
 	int32_t partition;
 	const char *schema_id; /* "social.insured@1:<hex>" */
 };
@@ -26,15 +26,15 @@ struct gx_writer_conf {
 	const char *topic;  /* gx.batch.<node> */
 	const struct gx_writer_stream *streams;
 	size_t n_streams;
-	size_t max_lines; /* of a batch: 1000 */
-	size_t max_bytes; /* 1 MiB */
-	int linger_ms;	  /* 10 */
-	size_t max_unread;  /* batches sent and not yet read back: 64 */
-	int look_ms;	    /* how often the store is asked: 100 */
-	int release_ms;	    /* how often the source is released: 1000 */
-	int guard_percent;  /* mass-change guard, 0 = off: 20 */
+	size_t max_lines;	 /* of a batch: 1000 */
+	size_t max_bytes;	 /* 1 MiB */
+	int linger_ms;		 /* 10 */
+	size_t max_unread;	 /* batches sent and not yet read back: 64 */
+	int look_ms;		 /* how often the store is asked: 100 */
+	int release_ms;		 /* how often the source is released: 1000 */
+	int guard_percent;	 /* mass-change guard, 0 = off: 20 */
 	int64_t guard_window_ms; /* 3,600,000 */
-	uint64_t guard_floor; /* changes below this never trip it: 100 */
+	uint64_t guard_floor;	 /* changes below this never trip it: 100 */
 	uint64_t (*random)(void *ctx); /* 64 random bits: writer ids, pauses */
 	void *random_ctx;
 };

@@ -37,7 +37,6 @@ bool gx_pg_alive(const struct gx_pg *pg);
 /* Result of the last query; lent until the next call on pg. */
 struct gx_rows;
 int gx_rows_n(const struct gx_rows *r);
-int gx_rows_cols(const struct gx_rows *r);
 const char *gx_rows_name(const struct gx_rows *r, int col);
 /* Text of a value; "" for NULL (see is_null). */
 const char *gx_rows_str(const struct gx_rows *r, int row, int col);

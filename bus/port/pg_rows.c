@@ -21,12 +21,6 @@ gx_rows_n(const struct gx_rows *r)
 	return PQntuples(r->res);
 }
 
-int
-gx_rows_cols(const struct gx_rows *r)
-{
-	return PQnfields(r->res);
-}
-
 const char *
 gx_rows_name(const struct gx_rows *r, int col)
 {

@@ -421,24 +421,3 @@ gx_json_syntax(struct gx_slice json, size_t *at)
 	gx_check_free(&c);
 	return why;
 }
-
-bool
-gx_json_string_decode(struct gx_slice raw, struct gx_buf *out)
-{
-	struct gx_scan s = {raw.p, raw.p + raw.n, NULL};
-	struct gx_str str;
-	size_t from = out->n;
-
-	if (raw.n < 2 || *raw.p != '"' || !gx_scan_string(&s, &str) ||
-	    s.at != s.end || str.is_unstorable) {
-		return false;
-	}
-	if (!gx_buf_put(out, str.p, str.n)) {
-		return false;
-	}
-	if (str.is_escaped) {
-		gx_buf_cut(out, from + gx_scan_decode(str.p, str.n, false,
-						      out->p + from));
-	}
-	return true;
-}

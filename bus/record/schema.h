@@ -54,8 +54,4 @@ struct gx_slice gx_check_field(const struct gx_check *c, size_t i);
  * <= 64, UTF-8).  NULL if good, else a static reason; *at = byte offset. */
 const char *gx_json_syntax(struct gx_slice json, size_t *at);
 
-/* Decode the JSON string text (with its quotes) into out (appends).  false if
- * it is not a string or holds \u0000 or a lone surrogate. */
-bool gx_json_string_decode(struct gx_slice raw, struct gx_buf *out);
-
 #endif
