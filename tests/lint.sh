@@ -135,7 +135,7 @@ part_packages() {
 	fi
 }
 
-[ $# -gt 0 ] || set -- text headers syntax names scripts packages
+[ $# -gt 0 ] || set -- text headers syntax names format scripts packages
 for part; do
 	case $part in
 	text | headers | syntax | names | format | scripts | packages)

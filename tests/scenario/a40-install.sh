@@ -1,5 +1,5 @@
 #!/bin/bash
-# a30: What "make install" puts in place is enough to begin with: "gxbus init"
+# a40: What "make install" puts in place is enough to begin with: "gxbus init"
 # writes a configuration that the installed daemon takes as it is, also with
 # the department's flow that it holds as a comment.
 set -u
@@ -10,7 +10,7 @@ fail() {
 	exit 1
 }
 
-D=$(mktemp -d /tmp/gx-a30.XXXXXX) || exit 1
+D=$(mktemp -d /tmp/gx-a40.XXXXXX) || exit 1
 trap 'rm -rf "$D"' EXIT
 trap 'exit 1' INT TERM
 

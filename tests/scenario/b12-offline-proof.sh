@@ -1,5 +1,5 @@
 #!/bin/sh
-# a20: A stranger with a tree, a proof, a signature or a code gets the right
+# b12: A stranger with a tree, a proof, a signature or a code gets the right
 # answer without a node: yes with 0, no with 10, not a claim at all with 5.
 #
 # offline_proofs.py computes trees and proofs from the definitions, corrupts
@@ -14,7 +14,7 @@ fail() {
 }
 
 [ -x "$GXBUS" ] || make -s build/gxbus >/dev/null || fail "gxbus"
-D=$(mktemp -d /tmp/gx-a20.XXXXXX) || exit 1
+D=$(mktemp -d /tmp/gx-b12.XXXXXX) || exit 1
 trap 'rm -rf "$D"' EXIT
 trap 'exit 1' INT TERM
 

@@ -20,8 +20,9 @@ logs, and the daemons' logs must hold no line of level error or fatal.
 
 Faults: kill-PART (SIGKILL), kill-all (city, link and hub in turn), crash-PART (dies at a named crash point, each in
 turn), broker-city, broker-hub, postgres (all SIGKILL), zombie-PART (stopped,
-passed by a second daemon, awake again beside it), cut (the connection to the hub's database is
-cut between COMMIT and its answer), control (no fault: the checks must see a
+passed by a second daemon, awake again beside it), cut (backends of the hub's
+database end in mid-transaction; d10 cuts exactly on both sides of a COMMIT),
+control (no fault: the checks must see a
 row that was changed behind the bus's back).
 """
 
@@ -79,10 +80,15 @@ CREATE VIEW as_items AS SELECT
 FROM ac01 WHERE NOT is_bad(ac01);
 CREATE TABLE next_key (n bigint);
 INSERT INTO next_key VALUES (500000000);
-CREATE PROCEDURE churn(rounds int, pause float) LANGUAGE plpgsql AS $$
-DECLARE k text; dice int; fresh text;
+CREATE TABLE enough (who int PRIMARY KEY);
+-- Until it has made so many and, with a number of its own, is told "enough".
+CREATE PROCEDURE churn(rounds int, pause float, me int) LANGUAGE plpgsql AS $$
+DECLARE k text; dice int; fresh text; i int := 0;
 BEGIN
-    FOR i IN 1..rounds LOOP
+    LOOP
+        i := i + 1;
+        EXIT WHEN i > rounds AND (me = 0 OR i > 100 * rounds
+            OR EXISTS (SELECT FROM enough WHERE who = me));
         dice := floor(random() * 100);
         SELECT aac001 INTO k FROM ac01
             OFFSET floor(random() * (SELECT count(*) FROM ac01)) LIMIT 1;
@@ -269,13 +275,28 @@ class World:
 
 
 class Churn:
-    """Transactions of a department, in the background."""
+    """Transactions of a department, in the background: n of them, or, with
+    is_open, at least n and on until finish() is called."""
 
-    def __init__(self, world, n, pause):
+    n_made = 0
+
+    def __init__(self, world, n, pause, is_open=False):
+        Churn.n_made += 1
+        self.world = world
+        self.me = Churn.n_made if is_open else 0
         self.p = subprocess.Popen(
             ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-d",
-             world.conninfo("hrss"), "-c", f"CALL churn({n}, {pause})"],
+             world.conninfo("hrss"), "-c",
+             f"CALL churn({n}, {pause}, {self.me})"],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def finish(self, may_fail):
+        """It was at work until now, or the fault struck nothing."""
+        if not may_fail and self.p.poll() is not None:
+            self.wait(False)
+            raise Trouble("the department was idle when the fault struck")
+        self.world.psql("hrss", f"INSERT INTO enough VALUES ({self.me})")
+        self.wait(may_fail)
 
     def wait(self, may_fail):
         text = self.p.communicate(timeout=120)[1]
@@ -366,7 +387,7 @@ def zombie(part):
 
 
 def cut(w, rng):
-    """A backend of the hub ends between a COMMIT and its answer, or nearly."""
+    """Backends of the hub end while they write, again and again."""
     for _ in range(10):
         w.psql("gx_hub", "SELECT pg_terminate_backend(pid) FROM"
                " pg_stat_activity WHERE usename = 'gx_hub' AND pid <>"
@@ -412,10 +433,10 @@ def plan(faults, rounds, rng):
 
 
 def play(w, name, rng, churn_n):
-    churn = Churn(w, churn_n, 0.008)
+    churn = Churn(w, churn_n, 0.008, is_open=True)
     time.sleep(rng.random() * 0.8)  # the random moment
     FAULTS[name](w, rng)
-    churn.wait(may_fail=name == "postgres")
+    churn.finish(may_fail=name == "postgres")
     w.settle()
 
 

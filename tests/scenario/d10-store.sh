@@ -14,44 +14,21 @@ fail() {
 	exit 1
 }
 STEP=setup
-PGBIN=$(find /usr/lib/postgresql -name initdb 2>/dev/null | sort -V | tail -n 1)
-PGBIN=${PGBIN%/initdb}
-[ -n "$PGBIN" ] || { echo "PostgreSQL's server programs are missing"; exit 77; }
 DRIVE=${DRIVE_STORE:-build/obj/scenario/drive_store}
 D=$(mktemp -d /tmp/gx-d10.XXXXXX) || exit 1
 if [ -z "${DRIVE_STORE:-}" ]; then
 	make -s build/obj/scenario/drive_store >/dev/null || fail "drive_store"
 fi
-chmod 755 "$D"
-as_pg() {
-	if [ "$(id -u)" = 0 ]; then
-		setpriv --reuid=postgres --regid=postgres --init-groups "$@"
-	else
-		"$@"
-	fi
-}
+# shellcheck source=tests/scenario/private_pg.sh
+. tests/scenario/private_pg.sh
 PROXY=
 end() {
 	[ -z "$PROXY" ] || kill "$PROXY" 2>/dev/null
-	as_pg "$PGBIN/pg_ctl" -D "$D/data" -m immediate -w stop >/dev/null 2>&1
-	rm -rf "$D"
+	pg_end
 }
 trap end EXIT
 trap 'exit 1' INT TERM
-mkdir "$D/data"
-[ "$(id -u)" != 0 ] || chown postgres "$D/data" "$D"
-as_pg "$PGBIN/initdb" -D "$D/data" -A trust -U postgres --no-sync >/dev/null ||
-	fail "initdb"
-cat >>"$D/data/postgresql.conf" <<X
-listen_addresses = ''
-unix_socket_directories = '$D'
-fsync = off
-X
-start_pg() {
-	as_pg "$PGBIN/pg_ctl" -D "$D/data" -l "$D/data/log" -w start \
-		>/dev/null || fail "PostgreSQL does not start"
-}
-start_pg
+make_pg "fsync = off"
 psql -qAtX -h "$D" -U postgres -d postgres -c 'CREATE DATABASE node' ||
 	fail "database"
 for f in schemas/sql/0*.sql; do

@@ -12,44 +12,19 @@ fail() {
 	exit 1
 }
 
-# What we need to run PostgreSQL: its programs, and a user that is not root.
-PGBIN=$(find /usr/lib/postgresql -name initdb 2>/dev/null | sort -V | tail -n 1)
-PGBIN=${PGBIN%/initdb}
-[ -n "$PGBIN" ] || { echo "PostgreSQL's server programs are missing"; exit 77; }
 DRIVE=${DRIVE_SRC:-build/obj/scenario/drive_src}
 if [ -z "${DRIVE_SRC:-}" ]; then
 	make -s build/obj/scenario/drive_src >/dev/null || fail "drive_src"
 fi
 
 D=$(mktemp -d /tmp/gx-src.XXXXXX) || exit 1
-chmod 755 "$D"
-as_pg() {
-	if [ "$(id -u)" = 0 ]; then
-		setpriv --reuid=postgres --regid=postgres --init-groups "$@"
-	else
-		"$@"
-	fi
-}
-end() {
-	as_pg "$PGBIN/pg_ctl" -D "$D/data" -m immediate -w stop >/dev/null 2>&1
-	rm -rf "$D"
-}
-trap end EXIT
+# shellcheck source=tests/scenario/private_pg.sh
+. tests/scenario/private_pg.sh
+trap pg_end EXIT
 trap 'exit 1' INT TERM
-
-mkdir "$D/data"
-[ "$(id -u)" != 0 ] || chown postgres "$D/data" "$D"
-as_pg "$PGBIN/initdb" -D "$D/data" -A trust -U postgres --no-sync >/dev/null ||
-	fail "initdb"
-cat >>"$D/data/postgresql.conf" <<X
-listen_addresses = ''
-unix_socket_directories = '$D'
-wal_level = logical
+make_pg "wal_level = logical
 max_slot_wal_keep_size = '1GB'
-fsync = off
-X
-as_pg "$PGBIN/pg_ctl" -D "$D/data" -l "$D/data/log" -w start >/dev/null ||
-	fail "PostgreSQL does not start"
+fsync = off"
 
 sql() {
 	psql -qAtX -v ON_ERROR_STOP=1 -h "$D" -U postgres -d hrss -c "$1" \

@@ -293,8 +293,7 @@ world_check_end(void)
 		if ((src->released < src->n ||
 		     n_aside_missing(src, src->n) > 0) &&
 		    !was_said() && !flow_says(WRITER, CITY, i) &&
-		    !stream_says(i) &&
-		    !flow_says(READER, CITY, 0)) {
+		    !stream_says(i) && !flow_says(READER, CITY, 0)) {
 			world_fail("source %zu: released %zu of %zu, %zu bad "
 				   "records not set aside; nobody says why",
 				   i, src->released, src->n,
