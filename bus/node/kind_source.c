@@ -18,6 +18,7 @@
 #include "flow/writer.h"
 #include "node/node.h"
 
+#include <string.h>
 #include <sys/random.h>
 
 #define STREAMS_MAX 512
@@ -69,6 +70,42 @@ read_source(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 }
 
 /* By a store of our own: the flow's belongs to its worker. */
+/* Keys are spread over the streams of a resource by their number: another one
+ * would move keys between streams that live (docs/protocol.md 1).  What was
+ * declared and never claimed by a writer does not count: we may have died
+ * before all of it was. */
+static enum gx_rc
+check_count(struct gx_node *n, const struct gx_source *src, size_t i,
+	    struct gx_err *e)
+{
+	const char *stream = src->ops->stream(src, i);
+	size_t len = (size_t)(strrchr(stream, '/') - stream) + 1;
+	size_t n_declared = 0;
+	char prefix[GX_STREAM_MAX + 1];
+	const char *p[] = {prefix};
+	const struct gx_rows *rows;
+	enum gx_rc rc;
+
+	snprintf(prefix, sizeof prefix, "%.*s", (int)len, stream);
+	for (size_t k = 0; k < src->ops->n_streams(src); k++) {
+		n_declared +=
+			strncmp(src->ops->stream(src, k), prefix, len) == 0;
+	}
+	rc = gx_pg_query(n->pg,
+			 "SELECT count(*), coalesce(max(epoch), 0) "
+			 "FROM gx_stream "
+			 "WHERE is_own AND starts_with(stream, $1)",
+			 1, p, &rows, e);
+	if (rc != GX_OK || gx_rows_int(rows, 0, 1) == 0 ||
+	    gx_rows_int(rows, 0, 0) == (int64_t)n_declared) {
+		return rc;
+	}
+	return GX_ERR(e, GX_FATAL, "stream.count",
+		      "%s has %lld streams, the declaration says %zu: put the "
+		      "old number back",
+		      prefix, (long long)gx_rows_int(rows, 0, 0), n_declared);
+}
+
 static enum gx_rc
 declare_streams(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 {
@@ -80,7 +117,10 @@ declare_streams(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 		const char *stream = f->src->ops->stream(f->src, i);
 		int32_t partition;
 
-		rc = gx_node_stream_partition(n, stream, &partition, e);
+		rc = check_count(n, f->src, i, e);
+		if (rc == GX_OK) {
+			rc = gx_node_stream_partition(n, stream, &partition, e);
+		}
 		if (rc == GX_OK) {
 			rc = store->ops->declare(store, stream, n->topic,
 						 partition, e);

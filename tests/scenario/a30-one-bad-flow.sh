@@ -113,6 +113,21 @@ wait_until 60 heads_equal
 wait_until 30 same_set
 no_gap gx_hub
 
+step "another number of streams would move keys between them"
+declare_as social 's/"resource": "social.insured",/&"streams": 2,/'
+cli city flow restart social >/dev/null 2>&1 || fail "flow restart"
+wait_until 20 stopped_with gx_city social stream.count
+field flow show social detail | grep -q 'has 1 streams.* says 2' ||
+	fail "it says: $(field flow show social detail)"
+[ "$(ask gx_city "SELECT count(*) FROM gx_stream")" = 1 ] || fail "a row more"
+cp "$D/city/social.json" "$D/city/social-x.json"
+give "$D/city/social-x.json" 640
+cli city flow restart social >/dev/null 2>&1 || fail "flow restart"
+wait_until 30 is_state social running
+put 10 451
+wait_until 60 heads_equal
+wait_until 30 same_set
+
 step "a stream of an undeclared resource"
 hub_state() {
 	[ "$(cli hub stream list -o json 2>/dev/null |
@@ -136,5 +151,5 @@ wait_until 60 hub_state "running "
 wait_until 60 heads_equal
 wait_until 30 same_set
 
-quiet_logs ' (adapter.declaration|stream.wait_schema) '
+quiet_logs ' (adapter.declaration|stream.wait_schema) |stream.count'
 passed
