@@ -35,7 +35,7 @@ passed() {
 # step TEXT: what comes now; failures name it
 step() {
 	STEP=$*
-	echo "- $STEP"
+	echo "- $STEP (at $SECONDS s)"
 }
 
 # lab NAME: a folder and servers' settings for this scenario alone
