@@ -81,14 +81,25 @@ skipped() {
 	fi
 }
 
+# limited COMMAND...: into $log; its exit code is in rc.  It is in a group of
+# its own, so who ends us by a key has to be told to end it too.
+child=
+trap '[ -z "$child" ] || { kill "$child"; wait "$child"; }; exit 130' INT TERM
+limited() {
+	timeout -k 60 "$TEST_TIMEOUT_S" "$@" >"$log" 2>&1 </dev/null &
+	child=$!
+	wait "$child"
+	rc=$?
+	child=
+}
+
 # run NAME COMMAND...: one test, by its exit code
 run() {
 	name=$1
 	shift
 	log=$LOGS/$name.log
 	from=$(date +%s)
-	timeout -k 20 "$TEST_TIMEOUT_S" "$@" >"$log" 2>&1 </dev/null
-	rc=$?
+	limited "$@"
 	took=$(($(date +%s) - from))
 	case $rc in
 	0)
@@ -118,8 +129,7 @@ run_unit() {
 	name=$(basename "$1")
 	log=$LOGS/$name.log
 	from=$(date +%s)
-	timeout -k 20 "$TEST_TIMEOUT_S" "$@" >"$log" 2>&1 </dev/null
-	rc=$?
+	limited "$@"
 	took=$(($(date +%s) - from))
 	passed=$(count "$log" PASSED)
 	wrong=$(count "$log" FAILED)
