@@ -67,7 +67,9 @@ $(OUT)/bench/%: $(OUT)/tests/bench/%.o $(OUT)/libgx.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 .SECONDARY:
 
-tests: $(TESTS)
+# Scenarios that run side by side find their programs made.
+DRIVES := $(patsubst tests/scenario/%.c,$(OUT)/scenario/%,$(wildcard tests/scenario/*.c))
+tests: $(TESTS) $(DRIVES)
 
 # Everything on real, private servers: conf/local/demo says what it shows.
 demo:

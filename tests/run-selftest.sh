@@ -22,7 +22,7 @@ expect() {
 	want_rc=$1
 	want=$2
 	shift 2
-	OUT=out TEST_TIMEOUT_S=1 sh "$dir/tests/run.sh" "$@" >"$dir/log" 2>&1
+	OUT=out TEST_TIMEOUT_S=${LIMIT:-1} sh "$dir/tests/run.sh" "$@" >"$dir/log" 2>&1
 	rc=$?
 	last=$(tail -n1 "$dir/log")
 	if [ "$rc" -ne "$want_rc" ] || [ "$last" != "$want" ]; then
@@ -90,5 +90,34 @@ echo 'b0002_skip  for a reason' >>"$dir/tests/may-skip"
 rm "$scenario/b0003_hang.sh" "$scenario/b0001_bad.sh"
 expect 0 '1 passed, 0 failed, 1 skipped' scenario
 expect 0 '6 passed, 0 failed, 2 skipped' unit scenario
+
+# Two at a time: each waits until the other has begun.  The one that is alone
+# finds that both have ended.
+rm "$scenario"/*
+meets() {
+	echo "cd '$dir'; touch $1.begun; n=300
+until [ -e $2.begun ]; do n=\$((n - 1)); [ \$n -gt 0 ] || exit 1
+read -r -t 0.1 <> <(:) || :; done; touch $1.ended" >"$scenario/$1.sh"
+}
+meets b0001_one b0002_two
+meets b0002_two b0001_one
+echo "# alone: it looks
+cd '$dir'; [ -e b0001_one.ended ] && [ -e b0002_two.ended ]" \
+	>"$scenario/a0001_alone.sh"
+LIMIT=30 expect 0 '3 passed, 0 failed, 0 skipped' scenario
+rm "$dir"/b0*
+AT_ONCE=1 expect 1 '1 passed, 2 failed, 0 skipped' scenario
+
+# What is longest is begun first, the rest by name.
+rm "$scenario"/*
+for t in a1 b1 b2 c1; do
+	echo "echo $t >>'$dir/order'" >"$scenario/$t.sh"
+done
+printf '# a comment\nc1\nb2\nz9\n' >"$scenario/longest"
+AT_ONCE=1 expect 0 '4 passed, 0 failed, 0 skipped' scenario
+[ "$(echo $(cat "$dir/order"))" = 'c1 b2 a1 b1' ] || {
+	echo "WRONG: the order: $(cat "$dir/order")"
+	n_wrong=$((n_wrong + 1))
+}
 
 [ "$n_wrong" -eq 0 ] && echo 'run-selftest: all as it should be'

@@ -9,24 +9,34 @@
 # A test says what happened by its exit code: 0 passed, 77 cannot run here,
 # anything else failed.  One that cannot run here fails all the same unless
 # tests/may-skip names it with a reason.  Binaries of cmocka count each of
-# their tests.  What a test printed is in build/test-logs/<name>.log, and the
-# end of it is shown if it failed.
+# their tests.  What a test printed is in build/test-logs/<name>.log; of those
+# that failed it is shown at the end, in full.
 #
-# Scenarios have servers of their own: AT_ONCE=2 runs two at a time.
+# Scenarios have servers, ports and folders of their own and wait for what the
+# machine has time for (scenario/wait.sh), so AT_ONCE (2) of them run at a
+# time: those of the file "longest" first, in its order, that none is left over
+# at the end.  One with a line "# alone: why" at its head runs when all others
+# have ended.
 #
 # Environment: OUT (build/obj) where the unit binaries are, SEEDS for the
-# simulation, TEST_TIMEOUT_S (600) for one scenario, JOBS (2) of make.
+# simulation, TEST_TIMEOUT_S (1800) for one test, AT_ONCE, JOBS (2) of make.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 OUT=${OUT:-build/obj}
 SEEDS=${SEEDS:-20000}
-TEST_TIMEOUT_S=${TEST_TIMEOUT_S:-600}
+TEST_TIMEOUT_S=${TEST_TIMEOUT_S:-1800}
+AT_ONCE=${AT_ONCE:-2}
 JOBS=${JOBS:-2}
 ONLY=${ONLY:-*}
 LOGS=build/test-logs
 mkdir -p "$LOGS"
 [ "${1:-}" = --one ] || rm -f "$LOGS"/*.log "$LOGS"/*.word
+
+# Where python3 is a script that looks for the real one, that took half of the
+# time of some scenarios.
+real=$(python3 -c 'import sys; print(sys.executable)' 2>/dev/null) &&
+	PATH=$(dirname "$real"):$PATH
 
 n_passed=0
 n_failed=0
@@ -43,8 +53,15 @@ fail() {
 	failed="$failed $1"
 }
 
-show_end() {
-	tail -n "${SHOW_LINES:-40}" "$1" | sed 's/^/     | /'
+# All that the tests which failed have printed.
+show_failed() {
+	for name in $failed; do
+		[ -f "$LOGS/$name.log" ] || continue
+		echo
+		echo "---- $name"
+		grep -vE '^\[ (RUN|      OK)' "$LOGS/$name.log" | sed 's/^/     | /'
+	done
+	echo
 }
 
 # The reason why NAME may be skipped; fails if there is none.
@@ -64,14 +81,25 @@ skipped() {
 	fi
 }
 
+# limited COMMAND...: into $log; its exit code is in rc.  It is in a group of
+# its own, so who ends us by a key has to be told to end it too.
+child=
+trap '[ -z "$child" ] || { kill "$child"; wait "$child"; }; exit 130' INT TERM
+limited() {
+	timeout -k 60 "$TEST_TIMEOUT_S" "$@" >"$log" 2>&1 </dev/null &
+	child=$!
+	wait "$child"
+	rc=$?
+	child=
+}
+
 # run NAME COMMAND...: one test, by its exit code
 run() {
 	name=$1
 	shift
 	log=$LOGS/$name.log
 	from=$(date +%s)
-	timeout -k 20 "$TEST_TIMEOUT_S" "$@" >"$log" 2>&1 </dev/null
-	rc=$?
+	limited "$@"
 	took=$(($(date +%s) - from))
 	case $rc in
 	0)
@@ -86,7 +114,6 @@ run() {
 		remark="exit $rc"
 		[ "$rc" -eq 124 ] && remark="timed out after $TEST_TIMEOUT_S s"
 		say FAIL "$name" "$took" "$remark"
-		show_end "$log"
 		;;
 	esac
 }
@@ -102,8 +129,7 @@ run_unit() {
 	name=$(basename "$1")
 	log=$LOGS/$name.log
 	from=$(date +%s)
-	timeout -k 20 "$TEST_TIMEOUT_S" "$@" >"$log" 2>&1 </dev/null
-	rc=$?
+	limited "$@"
 	took=$(($(date +%s) - from))
 	passed=$(count "$log" PASSED)
 	wrong=$(count "$log" FAILED)
@@ -121,8 +147,6 @@ run_unit() {
 		n_failed=$((n_failed + wrong))
 		failed="$failed $name"
 		say FAIL "$name" "$took" "$wrong failed, $passed passed, exit $rc"
-		grep -vE '^\[ (RUN|      OK)' "$log" >"$log.short"
-		show_end "$log.short"
 	else
 		say ok "$name" "$took" "$passed tests"
 	fi
@@ -180,14 +204,36 @@ one_script() {
 	echo "$word" >"$LOGS/$(basename "$1" .sh).word"
 }
 
-# Names are a letter and a number; other files there are helpers.
-part_scripts() {
-	for t in tests/"$1"/[a-z][0-9]*.sh; do
+# The tests of a folder, the longest first.  Names are a letter and a number;
+# other files there are helpers.
+scripts() {
+	{
+		grep -v '^#' "tests/$1/longest" 2>/dev/null |
+			sed "s|.*|tests/$1/&.sh|"
+		ls tests/"$1"/[a-z][0-9]*.sh 2>/dev/null
+	} | awk '!seen[$0]++' | while read -r t; do
 		[ -f "$t" ] && wanted "$(basename "$t" .sh)" && echo "$t"
-	done | OUT=$OUT xargs -r -P "${AT_ONCE:-1}" -n 1 sh tests/run.sh --one
-	for t in tests/"$1"/[a-z][0-9]*.sh; do
+	done
+}
+
+# at_a_time COUNT: the tests of standard input
+at_a_time() {
+	OUT=$OUT xargs -r -P "$1" -n 1 sh tests/run.sh --one
+}
+
+is_alone() {
+	sed '/^[^#]/q' "$1" | grep -q '^# alone: .'
+}
+
+part_scripts() {
+	scripts "$1" | while read -r t; do
+		is_alone "$t" || echo "$t"
+	done | at_a_time "$AT_ONCE"
+	scripts "$1" | while read -r t; do
+		! is_alone "$t" || echo "$t"
+	done | at_a_time 1
+	for t in $(scripts "$1"); do
 		name=$(basename "$t" .sh)
-		[ -f "$t" ] && wanted "$name" || continue
 		case $(cat "$LOGS/$name.word" 2>/dev/null) in
 		passed) n_passed=$((n_passed + 1)) ;;
 		skipped) n_skipped=$((n_skipped + 1)) ;;
@@ -202,6 +248,7 @@ if [ "${1:-}" = --one ]; then
 fi
 
 [ $# -gt 0 ] || set -- build lint unit sim scenario web
+began=$(date +%s)
 for part; do
 	case $part in
 	build | lint | unit | sim) "part_$part" ;;
@@ -213,10 +260,14 @@ for part; do
 	esac
 done
 
-[ -z "$failed" ] || echo "failed:$failed"
+if [ -n "$failed" ]; then
+	show_failed
+	echo "failed:$failed"
+fi
 if [ $((n_passed + n_failed)) -eq 0 ]; then
 	echo "tests/run.sh: nothing was run" >&2
 	n_failed=1
 fi
+echo "took $(($(date +%s) - began)) s"
 echo "$n_passed passed, $n_failed failed, $n_skipped skipped"
 [ "$n_failed" -eq 0 ]

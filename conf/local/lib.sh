@@ -72,10 +72,15 @@ as_server() {
 
 make_user() {
 	[ "$(id -u)" = 0 ] || return 0
-	id "$GXL_USER" >/dev/null 2>&1 ||
-		useradd --system --user-group --no-create-home \
-			--home-dir /nonexistent --shell /usr/sbin/nologin \
-			"$GXL_USER" || die "cannot make the user $GXL_USER"
+	mkdir -p -m 755 /var/lib/gxbus-local
+	id "$GXL_USER" >/dev/null 2>&1 && return 0
+	(
+		flock -w 60 9 || exit 1
+		id "$GXL_USER" >/dev/null 2>&1 ||
+			useradd --system --user-group --no-create-home \
+				--home-dir /nonexistent \
+				--shell /usr/sbin/nologin "$GXL_USER"
+	) 9>/var/lib/gxbus-local/lock || die "cannot make the user $GXL_USER"
 }
 
 # make_folder MODE PATH: ours (the servers'), not through another's link
@@ -101,30 +106,11 @@ make_folders() {
 
 # ---- ports ----
 
-pick_ports() {
-	# Below the range from which outgoing connections get theirs.
-	# shellcheck disable=SC2086
-	python3 - $GXL_PORTS <<'PY'
-import random, socket, sys
-held = []
-for name in sys.argv[1:]:
-    for _ in range(2000):
-        port = random.randint(20000, 31999)
-        try:
-            s = socket.socket()
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        held.append(s)
-        print(name, port)
-        break
-    else:
-        sys.exit("no free port")
-PY
-}
-
 P() {
-	awk -v n="$1" '$1 == n { print $2 }' "$D/ports"
+	local name port
+	while read -r name port; do
+		[ "$name" != "$1" ] || echo "$port"
+	done <"$D/ports"
 }
 
 port_is_free() {
@@ -145,14 +131,24 @@ settle_ports() {
 		done <"$D/ports"
 		[ "${name:-}" = taken ] || return 0
 	fi
-	pick_ports >"$D/ports.new" || die "no free ports"
+	# shellcheck disable=SC2086
+	"$GXL_HERE/ports" "$D" $GXL_PORTS >"$D/ports.new" ||
+		die "no free ports"
 	mv "$D/ports.new" "$D/ports"
 }
 
 # ---- processes ----
 
+# read_stat PID: its state in STAT[0], its start time in STAT[19]; no other
+# process is started for it, as it is asked often.
+read_stat() {
+	local line
+	read -r line 2>/dev/null <"/proc/$1/stat" || return 1
+	read -ra STAT <<<"${line##*) }"
+}
+
 start_time() {
-	sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20
+	! read_stat "$1" || echo "${STAT[19]}"
 }
 
 # is_running PART: and its pid in PID
@@ -161,8 +157,8 @@ is_running() {
 	PID=
 	[ -r "$R/$1.pid" ] || return 1
 	read -r PID at <"$R/$1.pid" 2>/dev/null || return 1
-	[ -n "$at" ] && [ "$(start_time "$PID")" = "$at" ] &&
-		[ "$(sed 's/.*) //' "/proc/$PID/stat" | cut -c 1)" != Z ]
+	[ -n "$at" ] && read_stat "$PID" && [ "${STAT[19]}" = "$at" ] &&
+		[ "${STAT[0]}" != Z ]
 }
 
 # spawn PART COMMAND...: in the background, as the servers' user; what it

@@ -3,6 +3,23 @@
 
 # ---- before anything starts ----
 
+# The servers' files were made today, nothing that they are made from has
+# changed since that began, and none of them since it ended.
+is_prepared() {
+	[ -s "$OUT/env" ] &&
+		[ -n "$(find "$R/prepared" -mmin -1440 2>/dev/null)" ] &&
+		[ -z "$(find "$GXL_HERE" "$GXL_ROOT/conf/adapters" \
+			"$GXL_ROOT/conf/nginx" "$GXL_ROOT/schemas" \
+			"$GXL_ROOT/build/gxbus" "$GXL_ROOT/build/gxbusd" \
+			"$D/ports" -follow -newer "$R/preparing" \
+			-print -quit 2>&1)" ] &&
+		[ -z "$(find "$D" -maxdepth 2 -name conf.local \
+			-newer "$R/preparing" -print -quit)" ] &&
+		[ -z "$(find "$D/bin" "$D/city" "$D/link" "$D/hub" "$D/pki" \
+			"$D/nginx/nginx.conf" ! -name env \
+			-newer "$R/prepared" -print -quit 2>&1)" ]
+}
+
 prepare() {
 	make_user
 	make_folders
@@ -11,11 +28,16 @@ prepare() {
 	[ "$(stat -c %U "$D")" = "$GXL_USER" ] || die "$D is not $GXL_USER's"
 	settle_ports
 	find_jars
-	install_files
-	make_pki
-	make_identities
-	write_confs
-	write_env
+	if ! is_prepared; then
+		rm -f "$R/prepared"
+		touch "$R/preparing"
+		install_files
+		make_pki
+		make_identities
+		write_confs
+		write_env
+		touch "$R/prepared"
+	fi
 	exec 8>&-
 }
 
@@ -277,8 +299,11 @@ start_kafka() {
 }
 
 keep_classes() {
-	[ ! -s "$D/$1/new.jsa" ] || [ -s "$JARS.jsa" ] ||
-		mv -f "$D/$1/new.jsa" "$JARS.jsa" 2>/dev/null
+	# Whole under its name: another broker may start from it meanwhile.
+	if [ -s "$D/$1/new.jsa" ] && [ ! -s "$JARS.jsa" ]; then
+		mv -f "$D/$1/new.jsa" "$JARS.jsa.new.$$" 2>/dev/null &&
+			mv -f "$JARS.jsa.new.$$" "$JARS.jsa"
+	fi
 	rm -f "$D/$1/new.jsa"
 }
 

@@ -22,14 +22,8 @@ NGINX=$(command -v nginx || command -v /usr/sbin/nginx) &&
 	command -v openssl >/dev/null || { echo "nginx or openssl is missing"; exit 77; }
 DRIVE=${DRIVE_HTTP:-build/obj/scenario/drive_http}
 [ -n "${DRIVE_HTTP:-}" ] || make -s "$DRIVE" >/dev/null || fail "drive_http"
-read -r port silent < <(python3 - <<'P'
-import socket
-held = [socket.socket() for _ in range(2)]
-for s in held:
-    s.bind(("127.0.0.1", 0))
-print(*[s.getsockname()[1] for s in held])
-P
-)
+read -r port silent < <(conf/local/ports "$D" nginx silent |
+	awk '{ printf "%s ", $2 } END { print "" }')
 
 # ca NAME; leaf CA NAME CN
 ca() {

@@ -18,23 +18,11 @@ broker_needs() {
 	}
 }
 
-# Two free ports in a row: nobody listens there now.
-broker_ports() {
-	python3 - <<'P'
-import socket
-held = []
-for _ in range(2):
-    s = socket.socket()
-    s.bind(("127.0.0.1", 0))
-    held.append(s)
-print(*[s.getsockname()[1] for s in held])
-P
-}
-
 broker_make() {
 	local b=$D/$1 port control
-	read -r port control < <(broker_ports)
 	mkdir -p "$b"
+	read -r port control < <(conf/local/ports "$b" broker controller |
+		awk '{ printf "%s ", $2 } END { print "" }')
 	echo "127.0.0.1:$port" >"$b/address"
 	cat >"$b/server.properties" <<P
 process.roles=broker,controller

@@ -43,8 +43,7 @@ def carry(a, b):
         except OSError:
             pass
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-if len(sys.argv) == 3:
-    print(server.getsockname()[1], flush=True)
+print("open", flush=True)
 while True:
     a, _ = server.accept()
     b = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
@@ -52,11 +51,11 @@ while True:
         threading.Thread(target=carry, args=(x, y), daemon=True).start()
 PY
 ROAD=
+ROAD_PORT=$(conf/local/ports "$D" road | awk '{ print $2 }')
 open_road() {
-	python3 "$D/road.py" "${ROAD_PORT:-0}" "$(P postgres)" >"$D/road" 2>&1 &
+	python3 "$D/road.py" "$ROAD_PORT" "$(P postgres)" >"$D/road" 2>&1 &
 	ROAD=$!
-	wait_until 10 test -s "$D/road"
-	ROAD_PORT=$(cat "$D/road")
+	wait_until 10 grep -q open "$D/road"
 }
 close_road() {
 	kill "$ROAD" 2>/dev/null

@@ -42,14 +42,8 @@ is() { # SQL VALUE
 	got=$(ask "$1" | tr '\n' ' ')
 	[ "${got% }" = "$2" ] || fail "$1: ${got% }, wanted $2"
 }
-wait_until() { # SECONDS COMMAND...
-	local until=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ "$SECONDS" -lt "$until" ] || fail "waited in vain for $*"
-		ask 'SELECT pg_sleep(0.1)' >/dev/null
-	done
-}
+# shellcheck source=tests/scenario/wait.sh
+. tests/scenario/wait.sh
 
 cat >"$D/insured.json" <<'X'
 {

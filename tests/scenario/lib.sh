@@ -35,7 +35,7 @@ passed() {
 # step TEXT: what comes now; failures name it
 step() {
 	STEP=$*
-	echo "- $STEP"
+	echo "- $STEP (at $SECONDS s)"
 }
 
 # lab NAME: a folder and servers' settings for this scenario alone
@@ -131,18 +131,12 @@ set_conf() {
 
 # ---- waiting ----
 
-# wait_until SECONDS COMMAND...: the one place that sleeps
-wait_until() {
-	local until=$(($(date +%s) + $1))
-	shift
-	while ! "$@" >/dev/null 2>&1; do
-		if [ "$(date +%s)" -ge "$until" ]; then
-			same_both "$D/both" 2>/dev/null || [ ! -d "$D/both" ] ||
-				show_difference "$D/both"
-			fail "waited in vain for: $*"
-		fi
-		sleep 0.1
-	done
+. tests/scenario/wait.sh
+
+# Before a wait that was in vain fails.
+in_vain() {
+	same_both "$D/both" 2>/dev/null || [ ! -d "$D/both" ] ||
+		show_difference "$D/both"
 }
 
 # ---- the department ----

@@ -135,16 +135,8 @@ empty() {
 	lines '^[0-9]+ ' 0
 	has '^end 0 '
 }
-# Wait without sleeping here: the server does it.
-wait_until() { # SECONDS COMMAND...
-	n=$(($1 * 10))
-	shift
-	while ! "$@"; do
-		n=$((n - 1))
-		[ "$n" -gt 0 ] || fail "$STEP: waited in vain for $*"
-		ask 'SELECT pg_sleep(0.1)' >/dev/null
-	done
-}
+# shellcheck source=tests/scenario/wait.sh
+. tests/scenario/wait.sh
 held() {
 	[ "$(ask "SELECT count(active_pid) FROM pg_replication_slots")" = 1 ]
 }
