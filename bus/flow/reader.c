@@ -1,5 +1,5 @@
 /*
- * Reader, first half: its life, its places and its transactions.
+ * Reader, first part: its life, its places and its transactions.
  *
  * A reader follows every partition of its topics through one consumer handle.
  * Each partition (a place) has its own open transaction: messages are judged
@@ -145,6 +145,7 @@ load_row(void *ctx, const struct gx_stream_row *row)
 	en->why = row->is_stopped ? static_why(row->why) : "";
 	en->row_why = en->why;
 	en->need_epoch = UINT64_MAX; /* until it is met again */
+	gx_reader_forget(en);
 	HASH_ADD_KEYPTR(hh, pl->entries, en->stream, strlen(en->stream), en);
 }
 
@@ -194,6 +195,7 @@ place_streams(struct gx_reader *r, struct place *pl, int64_t low)
 	pl->read_at = from;
 	HASH_ITER (hh, pl->entries, en, next) {
 		en->live_from = from;
+		en->level_to = en->is_stopped ? 0 : pl->next_offset;
 		if (en->is_stopped) {
 			resume(r, pl, en, low);
 		}
@@ -480,7 +482,7 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 {
 	struct entry *en;
 	struct entry *next;
-	size_t n = 0;
+	int64_t now_ms = gx_mono_ms();
 
 	if (pl->upto != pl->done) {
 		pl->is_dirty = true; /* what was passed over first */
@@ -493,21 +495,17 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 		enum gx_rc rc;
 
 		if (!en->is_stopped ||
-		    !(gx_reader_is_wait(en->why) ||
-		      strcmp(en->why, "stream.behind") == 0) ||
-		    n++ < r->n_retried) {
+		    !gx_reader_is_look_due(r, pl, en, now_ms)) {
 			continue;
 		}
 		if (!gx_reader_has_room(pl)) {
 			return GX_OK;
 		}
-		r->n_retried++;
 		rc = gx_reader_rewind(r, pl, en, en->stopped_at, e);
 		if (rc != GX_OK) {
 			return rc;
 		}
 	}
-	r->n_retried = 0;
 	return GX_OK;
 }
 

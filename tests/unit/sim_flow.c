@@ -7,7 +7,6 @@
  *   sim_flow --seed S [-v]           one seed again, with a trace
  *   sim_flow --seed S --mistake M    the same with mistake number M
  *   sim_flow --from S N              N seeds from S on, no mistakes
- *   --forged                         with any of these: forged keys, too
  *
  * A run is a time of faults and then a calm, in which everything has to
  * arrive, or what was lost has to be reported.  The scheduler drives the flows
@@ -404,8 +403,6 @@ main(int argc, char **argv)
 			from = strtoull(argv[++i], NULL, 10);
 		} else if (strcmp(argv[i], "--mistake") == 0 && has_more) {
 			m = (enum w_mistake)strtoul(argv[++i], NULL, 10);
-		} else if (strcmp(argv[i], "--forged") == 0) {
-			world_forges = true;
 		} else if (strcmp(argv[i], "-v") == 0) {
 			is_loud = true;
 		} else {

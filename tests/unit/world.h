@@ -198,10 +198,6 @@ struct world {
 	unsigned tickets;
 };
 extern struct world W;
-/* NEEDSWORK: forged keys of higher epochs, also on forged messages, are dealt
- * only if asked for: one seed in some 3,000 then ends with a stream that waits
- * for a key though its origin was restarted. */
-extern bool world_forges;
 
 /* Over all seeds: a run without faults shows itself here. */
 struct tally {

@@ -284,7 +284,8 @@ world_log_replay(enum w_node n)
 	put(&W.log[n], p, la->msgs[i].blob, la->msgs[i].from);
 }
 
-/* Of a key that nobody has, under a higher epoch. */
+/* Of a key that nobody has, often under a higher epoch, at times of the far
+ * future. */
 static void
 forge_key(struct w_blob *b)
 {
@@ -296,8 +297,7 @@ forge_key(struct w_blob *b)
 		return;
 	}
 	kid[7] = kid[7] == 'a' ? 'b' : 'a';
-	/* Up to nine seconds ahead. */
-	epoch[8 + 9 + world_below(3)] = '9';
+	epoch[8 + 1 + world_below(11)] = '9';
 }
 
 /* Garbage, a forged line, a message in the wrong partition. */
@@ -309,9 +309,7 @@ world_log_junk(void)
 	struct w_blob *b;
 	size_t i;
 
-	if (la->n == la->low ||
-	    (!world_forges && la->msgs[la->n - 1].blob->is_junk) ||
-	    world_one_in(4)) {
+	if (la->n == la->low || world_one_in(4)) {
 		b = new_blob(GX_SLICE("x"), GX_SLICE("{\"v\":\"nothing\"}\n"));
 	} else {
 		const struct w_blob *old = la->msgs[la->n - 1].blob;
@@ -322,10 +320,7 @@ world_log_junk(void)
 			p = (p + 1) % W.n_partitions;
 		}
 		W.is_forged = true;
-		/* No epoch of the far future: nothing but the true key, or a
-		 * person who says that there is none, ends that. */
-		b->is_forged =
-			world_forges && (old->is_forged || world_one_in(3));
+		b->is_forged = old->is_forged || world_one_in(3);
 		if (b->is_forged) {
 			forge_key(b);
 		} else {
