@@ -121,7 +121,8 @@ static_why(const char *why)
 		"stream.gap",	     "stream.marker_missing",
 		"stream.wait_key",   "stream.wait_schema",
 		"guard.mass_delete", "stream.equivocation",
-		"stream.behind"};
+		"stream.behind",     "log.lost_tail",
+		"log.trimmed"};
 
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
 		if (strcmp(known[i], why) == 0) {
@@ -129,6 +130,12 @@ static_why(const char *why)
 		}
 	}
 	return "stream.stopped";
+}
+
+static bool
+is_lost(const char *why)
+{
+	return strncmp(why, "log.", 4) == 0;
 }
 
 static void
@@ -149,11 +156,12 @@ load_row(void *ctx, const struct gx_stream_row *row)
 	HASH_ADD_KEYPTR(hh, pl->entries, en->stream, strlen(en->stream), en);
 }
 
-/* A stream that stood still looks again whether it can go on. */
+/* A stream that stood still looks again whether it can go on.  What the log
+ * had lost is compared from its begin with what was taken. */
 static void
 resume(struct gx_reader *r, struct place *pl, struct entry *en, int64_t low)
 {
-	bool is_gap = gx_reader_is_gap(en->why);
+	bool is_gap = gx_reader_is_gap(en->why) || is_lost(en->why);
 
 	if (strcmp(en->why, "guard.mass_delete") == 0) {
 		if (!r->is_accepted) {
@@ -205,6 +213,67 @@ place_streams(struct gx_reader *r, struct place *pl, int64_t low)
 	}
 }
 
+/*
+ * The log of this partition lost what we need next, or what we have taken: its
+ * streams stand still and say so, and nothing is read here.  Those of other
+ * partitions go on.  What stands still for ever already keeps its reason.
+ */
+static void
+lose_place(struct gx_reader *r, struct place *pl, int64_t low, int64_t high)
+{
+	struct entry *en;
+	struct entry *next;
+
+	pl->lost = low > pl->next_offset ? "log.trimmed" : "log.lost_tail";
+	pl->read_at = high;
+	pl->began_ms = gx_mono_ms();
+	gx_log(GX_LOG_ERROR, pl->lost,
+	       "topic=%s partition=%d low=%lld end=%lld read=%lld", pl->topic,
+	       pl->partition, (long long)low, (long long)high,
+	       (long long)pl->next_offset);
+	HASH_ITER (hh, pl->entries, en, next) {
+		int64_t at = en->is_stopped ? en->stopped_at : pl->next_offset;
+
+		if (en->is_stopped && !gx_reader_is_gap(en->why) &&
+		    !gx_reader_is_wait(en->why) && !is_lost(en->why) &&
+		    strcmp(en->why, "stream.behind") != 0) {
+			continue;
+		}
+		gx_reader_stop(r, pl, en, at, pl->lost,
+			       pl->is_own ? "this node's log lost what it held"
+					  : "the log begins above it");
+	}
+}
+
+/* Nothing is left to be followed: the whole flow waits for a person. */
+static enum gx_rc
+check_lost(const struct gx_reader *r, struct gx_err *e)
+{
+	const struct place *pl = r->n_places > 0 ? &r->places[0] : NULL;
+
+	for (size_t i = 0; i < r->n_places; i++) {
+		if (!r->places[i].lost) {
+			return GX_OK;
+		}
+	}
+	if (!pl) {
+		return GX_OK;
+	}
+	return strcmp(pl->lost, "log.trimmed") == 0
+		       ? GX_ERR(e, GX_FATAL, "log.trimmed",
+				"%s/%d begins above what this node has read "
+				"(%lld): records are missing; restore the log "
+				"or rebase its streams",
+				pl->topic, pl->partition,
+				(long long)pl->next_offset)
+		       : GX_ERR(e, GX_FATAL, "log.lost_tail",
+				"%s/%d ends below what this node has taken "
+				"(%lld): the log was restored or lost its end; "
+				"copy it home from the neighbour",
+				pl->topic, pl->partition,
+				(long long)pl->next_offset);
+}
+
 static enum gx_rc
 open_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 {
@@ -227,21 +296,9 @@ open_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	}
 	pl->upto = pl->next_offset;
 	pl->done = pl->next_offset;
-	if (low > pl->next_offset) {
-		return GX_ERR(e, GX_FATAL, "log.trimmed",
-			      "%s/%d begins at %lld, above what this node has "
-			      "read (%lld): records are missing; restore the "
-			      "log or rebase its streams",
-			      pl->topic, pl->partition, (long long)low,
-			      (long long)pl->next_offset);
-	}
-	if (high < pl->next_offset && pl->is_own) {
-		return GX_ERR(e, GX_FATAL, "log.lost_tail",
-			      "%s/%d ends at %lld, below what this node has "
-			      "taken (%lld): the log was restored or lost its "
-			      "end; copy it home from the neighbour",
-			      pl->topic, pl->partition, (long long)high,
-			      (long long)pl->next_offset);
+	if (low > pl->next_offset || (high < pl->next_offset && pl->is_own)) {
+		lose_place(r, pl, low, high);
+		return GX_OK;
 	}
 	if (high < pl->next_offset) {
 		gx_log(GX_LOG_WARN, "log.lost_tail",
@@ -303,6 +360,9 @@ open_reader(void *flow, struct gx_err *e)
 
 	GX_ASSERT(r->magic == READER_MAGIC);
 	rc = open_places(r, e);
+	if (rc == GX_OK) {
+		rc = check_lost(r, e);
+	}
 	if (rc != GX_OK) {
 		return rc;
 	}
@@ -484,6 +544,9 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	struct entry *next;
 	int64_t now_ms = gx_mono_ms();
 
+	if (pl->lost) {
+		return GX_OK;
+	}
 	if (pl->upto != pl->done) {
 		pl->is_dirty = true; /* what was passed over first */
 		return GX_OK;
@@ -587,6 +650,10 @@ read_one(struct gx_reader *r, int timeout_ms, struct gx_err *e)
 	GX_ASSERT(m.place < r->n_places);
 	pl = &r->places[m.place];
 	was_dirty = pl->is_dirty;
+	if (pl->lost) { /* somebody still writes there */
+		r->log->ops->done(r->in, &m);
+		return GX_OK;
+	}
 	if (is_hole(r, pl, &m)) {
 		r->log->ops->done(r->in, &m);
 		return GX_ERR(e, GX_ABORT, "reader.hole",
@@ -658,6 +725,7 @@ print_stops(const struct gx_reader *r, struct gx_jw *w)
 			n++;
 			gx_jw_begin(w, '{');
 			gx_jw_kv_str(w, "stream", en->stream);
+			gx_jw_kv_int(w, "partition", r->places[i].partition);
 			gx_jw_kv_str(w, "code", en->why);
 			gx_jw_kv_int(w, "at", en->stopped_at);
 			gx_jw_end(w, '}');
@@ -682,6 +750,7 @@ status_reader(void *flow, struct gx_jw *w)
 		gx_jw_kv_int(w, "partition", pl->partition);
 		gx_jw_kv_int(w, "next_offset", pl->next_offset);
 		gx_jw_kv_int(w, "n_streams", (int64_t)HASH_COUNT(pl->entries));
+		gx_jw_kv_str(w, "code", pl->lost ? pl->lost : "");
 		gx_jw_end(w, '}');
 	}
 	gx_jw_end(w, ']');

@@ -93,6 +93,8 @@ struct place {
 	const char *topic;
 	int32_t partition;
 	bool is_own;	     /* the node's own topic */
+	const char *lost;    /* static code: its log lost what we need, and all
+			      * its streams stand still; NULL if it did not */
 	int64_t next_offset; /* as committed */
 	int64_t done;	     /* all below was handled when it was committed */
 	int64_t upto;	     /* everything below was handled */

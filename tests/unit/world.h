@@ -170,7 +170,8 @@ struct world {
 	int rate; /* one in how many operations meets a fault */
 	unsigned lost;
 	bool is_failed;
-	bool has_said; /* a flow stopped and named the loss of the own log */
+	bool is_hit[W_PARTITIONS];   /* the city's log lost something of it */
+	bool has_said[W_PARTITIONS]; /* and it was said */
 	char why[300];
 	int64_t mono_us;
 	long step;

@@ -255,6 +255,7 @@ world_log_cut(enum w_node n, bool is_restore)
 				  n == CITY ? "city" : "hub", p,
 				  (long long)la->n, (long long)to);
 			W.lost |= n == CITY ? LOST_CITY_LOG : LOST_HUB_LOG;
+			W.is_hit[p] = W.is_hit[p] || n == CITY;
 			cut(la, to);
 		}
 	}
