@@ -572,6 +572,24 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	return GX_OK;
 }
 
+/* Does the log hold again what it had lost, or at least reach so far? */
+static enum gx_rc
+check_lost_again(struct gx_reader *r, const struct place *pl, struct gx_err *e)
+{
+	int64_t low = 0;
+	int64_t high = 0;
+	enum gx_rc rc = r->log->ops->range(r->log, pl->topic, pl->partition,
+					   &low, &high, e);
+
+	if (rc != GX_OK || low > pl->next_offset || high < pl->next_offset) {
+		return rc;
+	}
+	return GX_ERR(e, GX_ABORT, "log.refilled",
+		      "%s/%d reaches %lld again: comparing it with what was "
+		      "taken",
+		      pl->topic, pl->partition, (long long)pl->next_offset);
+}
+
 /* A place that reads again stands below its end: if the log was cut between
  * the two, no consumer is told, and the end never comes. */
 static enum gx_rc
@@ -581,6 +599,9 @@ check_end(struct gx_reader *r, const struct place *pl, struct gx_err *e)
 	int64_t high = 0;
 	enum gx_rc rc;
 
+	if (pl->lost) {
+		return check_lost_again(r, pl, e);
+	}
 	if (!pl->has_behind || pl->read_at >= pl->upto) {
 		return GX_OK;
 	}

@@ -129,8 +129,8 @@ enum gx_rc gx_writer_claim(struct gx_writer *w, struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_writer_settle(struct gx_writer *w, int timeout_ms,
 			    struct gx_err *e) GX_MUSTCHECK;
 
-/* The log does not carry this stream any more: left out, loudly.  GX_FATAL if
- * it was the last one.  e says why. */
+/* The log does not carry this stream any more: left out, loudly.  e says why.
+ * It was the last one: GX_FATAL; GX_ABORT if another may be mended. */
 enum gx_rc gx_writer_leave_out(struct gx_writer *w, struct wstream *ws,
 			       struct gx_err *e) GX_MUSTCHECK;
 

@@ -200,16 +200,21 @@ enum gx_rc
 gx_writer_leave_out(struct gx_writer *w, struct wstream *ws, struct gx_err *e)
 {
 	size_t n_stopped = 0;
+	bool may_mend = false;
 
 	ws->is_stopped = ws->is_left_out = ws->is_ahead = true;
 	snprintf(ws->why, sizeof ws->why, "%s", e->code);
 	w->is_blocked = true;
 	for (size_t i = 0; i < w->n_streams; i++) {
 		n_stopped += w->streams[i].is_stopped;
+		may_mend |=
+			w->streams[i].is_left_out && !w->streams[i].is_ahead;
 	}
 	gx_metric_set(w->n_stopped, (double)n_stopped);
 	if (n_stopped == w->n_streams) {
-		return GX_FATAL;
+		/* One that stands still at this node may go on by itself. */
+		e->rc = may_mend ? GX_ABORT : GX_FATAL;
+		return e->rc;
 	}
 	gx_log_err(GX_LOG_ERROR, e);
 	e->code = NULL;

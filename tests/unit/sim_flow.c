@@ -223,20 +223,38 @@ patience(void)
 	return W.is_forged ? 2500 : 300;
 }
 
+static bool
+is_helped(size_t source)
+{
+	bool waits = false;
+	bool is_fed = false;
+
+	for (size_t s = 0; s < W.n_streams; s++) {
+		waits = waits ||
+			(W.stream[s].source == source && waits_for_key(s));
+	}
+	for (size_t s = 0; waits && s < W.n_streams; s++) {
+		is_fed = (W.stream[s].source == source &&
+			  world_source_nudge(s)) ||
+			 is_fed;
+	}
+	return is_fed;
+}
+
 /* A stream waits for a key that nobody has: a person restarts the flow at its
  * origin, and its department goes on working. */
 static void
 help_waiting(void)
 {
-	for (size_t s = 0; s < W.n_streams; s++) {
-		if (!waits_for_key(s) || !world_source_nudge(s)) {
+	for (size_t k = 0; k < W.n_sources; k++) {
+		if (!is_helped(k)) {
 			continue;
 		}
 		for (size_t i = 0; i < W.n_parts; i++) {
 			struct part *p = &W.part[i];
 
 			if (p->is_on && !p->is_stopped && p->kind == WRITER &&
-			    p->source == W.stream[s].source) {
+			    p->source == k) {
 				world_part_restart(p);
 			}
 		}

@@ -40,6 +40,8 @@ enum w_mistake {
 	M_STOP_FORGOTTEN,
 	M_SETTLE_BLIND,
 	M_RELEASE_BLIND,
+	M_LOST_ALL,
+	M_EPOCH_DECIDES,
 	M_NONE
 };
 
@@ -103,8 +105,9 @@ struct w_source {
 	size_t n, n_end; /* records so far; of the whole run */
 	size_t released; /* may be forgotten below and at */
 	unsigned incarnation;
-	unsigned holder; /* ticket of who took it last */
-	bool is_lost;	 /* restored to an older state: no new record */
+	unsigned holder;  /* ticket of who took it last */
+	bool is_lost;	  /* restored to an older state: no new record */
+	uint64_t claimed; /* epoch of the last marker sent for it */
 };
 
 struct w_stream {

@@ -516,6 +516,17 @@ queue(struct gx_out *o, int32_t partition, struct w_blob *b, int64_t from,
 	return world_after(GX_OK, false, e);
 }
 
+static void
+note_claim(struct gx_slice value)
+{
+	struct gx_head h;
+
+	if (W.cur && W.cur->kind == WRITER && !gx_head_parse(value, &h) &&
+	    h.kind == GX_MSG_MARKER) {
+		W.source[W.cur->source].claimed = h.epoch;
+	}
+}
+
 static enum gx_rc
 append(struct gx_out *o, int32_t partition, struct gx_slice key,
        struct gx_slice value, int64_t from, struct gx_err *e)
@@ -526,6 +537,7 @@ append(struct gx_out *o, int32_t partition, struct gx_slice key,
 	if (rc != GX_OK) {
 		return rc;
 	}
+	note_claim(value);
 	b = new_blob(key, value);
 	rc = queue(o, partition, b, from, e);
 	leave(&b);
@@ -685,6 +697,10 @@ fill(struct gx_in *in, size_t i, struct gx_msg *m)
 		m->from = in->log->acked_from[in->at[i].partition];
 	}
 	b = m->impl;
+	if (W.mistake == M_EPOCH_DECIDES && W.cur && W.cur->node == HUB &&
+	    !b->is_junk) {
+		m->from = 0; /* nothing stands behind anything */
+	}
 	m->place = i;
 	m->offset = in->at[i].offset++;
 	m->key = gx_slice(b->bytes, b->key_n);
@@ -751,6 +767,12 @@ range(struct gx_log *l, const char *topic, int32_t partition, int64_t *low,
 	enum gx_rc rc = world_before(GX_AGAIN, e);
 
 	(void)topic;
+	for (int32_t p = 0; p < W.n_partitions; p++) {
+		if (W.mistake == M_LOST_ALL && l == &W.log[CITY].log &&
+		    W.log[CITY].lane[p].n < W.db[CITY].next_offset[p]) {
+			partition = p; /* one for all */
+		}
+	}
 	*low = log_of(l)->lane[partition].low;
 	*high = log_of(l)->lane[partition].n;
 	return rc;
