@@ -143,6 +143,11 @@ struct gx_reader {
 	struct gx_series *n_taken, *n_bytes, *n_aside, *n_stopped, *latency;
 };
 
+/* reader_open.c: places and streams from the store and the ends of the log.
+ * GX_FATAL: no partition is left to be followed. */
+enum gx_rc gx_reader_open_places(struct gx_reader *r,
+				 struct gx_err *e) GX_MUSTCHECK;
+
 /* reader_take.c: judge one message and put what follows from it into the
  * place's open transaction.  *keep: the message is held until the commit.
  * GX_OK or an error of the store. */
