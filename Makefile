@@ -55,7 +55,7 @@ $(OUT)/tests/t_torture: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=reallo
 # Cheap seals, the trace, and the places where mistakes are planted.
 SIM_WRAPS := gx_sm3 gx_sm3_new gx_sm3_free gx_sm3_begin gx_sm3_add gx_sm3_end \
              gx_sm2_sign gx_sm2_verify gx_log gx_log_err gx_crash_point \
-             gx_chain_batch gx_seal_check
+             gx_chain_batch gx_chain_epoch gx_seal_check
 $(OUT)/tests/sim_flow: LDFLAGS += $(SIM_WRAPS:%=-Wl,--wrap=%)
 # Programs that scenarios run.
 $(OUT)/scenario/%: $(OUT)/tests/scenario/%.o $(OUT)/libgx.a

@@ -15,6 +15,10 @@
  * first batch of a stream that it sees after a start, and is a guess until the
  * owner's marker comes by: before that, no break is an alarm.
  *
+ * A partition whose log lost what the receiver has, or needs, is left alone and
+ * named in the state of the flow until somebody restarts it; the others are
+ * copied.  If none is left the flow stops.
+ *
  * If we die on any line the receiving log holds a prefix of the origin's,
  * perhaps with repeats.  There is no other state.
  */
@@ -41,6 +45,8 @@ struct watched {
 };
 
 struct lane {
+	char why[64];	   /* code, if it is not copied; "" else */
+	char text[400];	   /* and for people */
 	int64_t next;	   /* source offset to be copied next */
 	int64_t tail_low;  /* receiving log: its first message */
 	int64_t tail_from; /* where the tail begins */
@@ -65,6 +71,8 @@ struct gx_link {
 	int64_t n_tail; /* messages of the tail to be looked at */
 	struct lane *lanes;
 	int32_t n_lanes;
+	int32_t *copied; /* partition of each place of in */
+	int32_t n_copied;
 	size_t n_in_flight;
 	struct gx_msg waiting; /* read, but the queue was full */
 	bool is_waiting;
@@ -128,8 +136,11 @@ close_link(void *flow)
 		}
 	}
 	gx_mem_free(l->lanes);
+	gx_mem_free(l->copied);
 	l->lanes = NULL;
+	l->copied = NULL;
 	l->n_lanes = 0;
+	l->n_copied = 0;
 	l->n_in_flight = 0;
 }
 
@@ -284,24 +295,68 @@ find_place(struct gx_link *l, int32_t p, struct gx_err *e)
 	return GX_OK;
 }
 
+/* One partition that cannot go on is left alone, loudly; the others go on. */
+static void
+leave_lane(struct gx_link *l, int32_t p, struct gx_err *e)
+{
+	struct lane *la = &l->lanes[p];
+
+	gx_log_err(GX_LOG_ERROR, e);
+	snprintf(la->why, sizeof la->why, "%s", e->code);
+	snprintf(la->text, sizeof la->text, "%s", e->text);
+}
+
+/* The place of every partition; the first one's error if none can go on. */
+static enum gx_rc
+find_places(struct gx_link *l, struct gx_place *at, struct gx_err *e)
+{
+	struct gx_err first = {0};
+
+	for (int32_t p = 0; p < l->n_lanes; p++) {
+		struct gx_err mine = {0};
+		enum gx_rc rc = find_place(l, p, &mine);
+
+		if (rc == GX_FATAL) {
+			first = first.code ? first : mine;
+			leave_lane(l, p, &mine);
+			continue;
+		}
+		if (rc != GX_OK) {
+			*e = mine;
+			return rc;
+		}
+		l->copied[l->n_copied] = p;
+		at[l->n_copied++] =
+			(struct gx_place){l->topic, p, l->lanes[p].next};
+		gx_log(GX_LOG_INFO, "link.place",
+		       "topic=%s partition=%d from=%lld", l->topic, p,
+		       (long long)l->lanes[p].next);
+	}
+	if (l->n_copied == 0 && first.code) {
+		*e = first;
+		return GX_FATAL;
+	}
+	return GX_OK;
+}
+
 /* All tails are read: close them, open the two ends. */
 static enum gx_rc
 begin_copy(struct gx_link *l, struct gx_err *e)
 {
 	struct gx_place *at = gx_mem_new((size_t)l->n_lanes * sizeof *at);
-	enum gx_rc rc = GX_OK;
+	enum gx_rc rc;
 
-	l->to->ops->close_in(&l->tail);
-	for (int32_t p = 0; p < l->n_lanes && rc == GX_OK; p++) {
-		rc = find_place(l, p, e);
-		at[p] = (struct gx_place){l->topic, p, l->lanes[p].next};
-		gx_log(GX_LOG_INFO, "link.place",
-		       "topic=%s partition=%d from=%lld", l->topic, p,
-		       (long long)l->lanes[p].next);
+	if (l->tail) {
+		l->to->ops->close_in(&l->tail);
 	}
+	/* Again, if the origin could not be asked the last time. */
+	gx_mem_free(l->copied);
+	l->copied = gx_mem_new((size_t)l->n_lanes * sizeof *l->copied);
+	l->n_copied = 0;
+	rc = find_places(l, at, e);
 	if (rc == GX_OK) {
 		l->n_tail = (int64_t)l->conf.tail;
-		rc = l->from->ops->open_in(l->from, at, (size_t)l->n_lanes,
+		rc = l->from->ops->open_in(l->from, at, (size_t)l->n_copied,
 					   &l->in, e);
 	}
 	gx_mem_free(at);
@@ -361,9 +416,9 @@ alarm_at(struct gx_link *l, const struct gx_msg *m, enum gx_verdict v,
 {
 	gx_metric_add(l->verdicts[v], 1);
 	gx_log(GX_LOG_WARN, "link.alarm",
-	       "topic=%s partition=%zu offset=%lld verdict=%s reason=\"%s\"",
-	       l->topic, m->place, (long long)m->offset, gx_verdict_name(v),
-	       why);
+	       "topic=%s partition=%d offset=%lld verdict=%s reason=\"%s\"",
+	       l->topic, l->copied[m->place], (long long)m->offset,
+	       gx_verdict_name(v), why);
 }
 
 static void
@@ -422,6 +477,7 @@ check_batch(struct gx_link *l, struct lane *la, const struct gx_msg *m,
 static void
 check_message(struct gx_link *l, const struct gx_msg *m)
 {
+	struct lane *la = &l->lanes[l->copied[m->place]];
 	unsigned char hash[GX_HASH];
 	struct gx_head h;
 	const char *bad = gx_head_parse(m->value, &h);
@@ -442,9 +498,9 @@ check_message(struct gx_link *l, const struct gx_msg *m)
 		break;
 	}
 	if (h.kind == GX_MSG_MARKER) {
-		check_marker(&l->lanes[m->place], &h);
+		check_marker(la, &h);
 	} else {
-		check_batch(l, &l->lanes[m->place], m, &h, hash);
+		check_batch(l, la, m, &h, hash);
 	}
 }
 
@@ -468,8 +524,8 @@ copy_one(struct gx_link *l, int timeout_ms, struct gx_err *e)
 	}
 	n = (int64_t)m.value.n;
 	/* The partition of the copy is the partition it came from. */
-	rc = l->to->ops->forward(l->out, (int32_t)m.place, l->in, &m, m.offset,
-				 e);
+	rc = l->to->ops->forward(l->out, l->copied[m.place], l->in, &m,
+				 m.offset, e);
 	l->is_waiting = rc != GX_OK;
 	if (l->is_waiting) {
 		l->waiting = m;
@@ -541,6 +597,24 @@ step_link(void *flow, int timeout_ms, struct gx_err *e)
 /* ---- for people ---- */
 
 static void
+print_left(const struct gx_link *l, struct gx_jw *w)
+{
+	gx_jw_name(w, "stopped");
+	gx_jw_begin(w, '[');
+	for (int32_t p = 0; p < l->n_lanes; p++) {
+		if (l->lanes[p].why[0] == '\0') {
+			continue;
+		}
+		gx_jw_begin(w, '{');
+		gx_jw_kv_int(w, "partition", p);
+		gx_jw_kv_str(w, "code", l->lanes[p].why);
+		gx_jw_kv_str(w, "detail", l->lanes[p].text);
+		gx_jw_end(w, '}');
+	}
+	gx_jw_end(w, ']');
+}
+
+static void
 status_link(void *flow, struct gx_jw *w)
 {
 	struct gx_link *l = flow;
@@ -550,6 +624,7 @@ status_link(void *flow, struct gx_jw *w)
 	gx_jw_kv_int(w, "in_flight", (int64_t)l->n_in_flight);
 	gx_jw_kv_int(w, "bytes", (int64_t)gx_metric_get(l->n_bytes));
 	gx_jw_kv_int(w, "resumes", (int64_t)gx_metric_get(l->n_resumes));
+	print_left(l, w);
 }
 
 static void

@@ -1,5 +1,5 @@
 /*
- * Reader, first half: its life, its places and its transactions.
+ * Reader, first part: its life, its places and its transactions.
  *
  * A reader follows every partition of its topics through one consumer handle.
  * Each partition (a place) has its own open transaction: messages are judged
@@ -24,7 +24,6 @@
 #include "flow/reader_int.h"
 
 #define READER_MAGIC 0x72656164u
-#define LOOK_BACK 64 /* messages of a copied log read again at each start */
 
 enum gx_rc
 gx_reader_new(const struct gx_reader_conf *conf, struct gx_log *log,
@@ -114,184 +113,6 @@ close_reader(void *flow)
 	}
 }
 
-static const char *
-static_why(const char *why)
-{
-	static const char *const known[] = {
-		"stream.gap",	     "stream.marker_missing",
-		"stream.wait_key",   "stream.wait_schema",
-		"guard.mass_delete", "stream.equivocation",
-		"stream.behind"};
-
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-		if (strcmp(known[i], why) == 0) {
-			return known[i];
-		}
-	}
-	return "stream.stopped";
-}
-
-static void
-load_row(void *ctx, const struct gx_stream_row *row)
-{
-	struct place *pl = ctx;
-	struct entry *en = gx_mem_new(sizeof *en);
-
-	memcpy(en->stream, row->stream, sizeof en->stream);
-	en->chain = row->chain;
-	en->is_stopped = row->is_stopped;
-	en->is_row_stopped = row->is_stopped;
-	en->stopped_at = row->stopped_at;
-	en->why = row->is_stopped ? static_why(row->why) : "";
-	en->row_why = en->why;
-	en->need_epoch = UINT64_MAX; /* until it is met again */
-	HASH_ADD_KEYPTR(hh, pl->entries, en->stream, strlen(en->stream), en);
-}
-
-/* A stream that stood still looks again whether it can go on. */
-static void
-resume(struct gx_reader *r, struct place *pl, struct entry *en, int64_t low)
-{
-	bool is_gap = gx_reader_is_gap(en->why);
-
-	if (strcmp(en->why, "guard.mass_delete") == 0) {
-		if (!r->is_accepted) {
-			return;
-		}
-		gx_reader_end_stop(pl, en, true);
-	} else if (!is_gap && !gx_reader_is_wait(en->why) &&
-		   strcmp(en->why, "stream.behind") != 0) {
-		return;
-	}
-	if (!gx_reader_has_room(pl)) {
-		return; /* at a later turn */
-	}
-	pl->n_rewound++;
-	en->is_stopped = false;
-	en->is_behind = true;
-	pl->has_behind = true;
-	pl->is_dirty = true;
-	if (is_gap) {
-		en->is_seeking = true;
-		en->seek_end = en->stopped_at;
-		en->live_from = low;
-	} else if (en->stopped_at < en->live_from) {
-		en->live_from = en->stopped_at < low ? low : en->stopped_at;
-	}
-}
-
-/* Where each stream goes on, once the ends of the log are known. */
-static void
-place_streams(struct gx_reader *r, struct place *pl, int64_t low)
-{
-	int64_t from = pl->upto;
-	struct entry *en;
-	struct entry *next;
-
-	if (!pl->is_own) {
-		from = from - LOOK_BACK > low ? from - LOOK_BACK : low;
-	}
-	pl->read_at = from;
-	HASH_ITER (hh, pl->entries, en, next) {
-		en->live_from = from;
-		if (en->is_stopped) {
-			resume(r, pl, en, low);
-		}
-		if (!en->is_stopped && en->live_from < pl->read_at) {
-			pl->read_at = en->live_from;
-		}
-	}
-}
-
-static enum gx_rc
-open_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
-{
-	int64_t low;
-	int64_t high;
-	enum gx_rc rc;
-
-	pl->from_high = -1;
-	pl->heads = gx_mem_new(READER_MAX_APPLIES * sizeof *pl->heads);
-	pl->held = gx_mem_new(READER_MAX_APPLIES * sizeof *pl->held);
-	rc = r->store->ops->load(r->store, pl->topic, pl->partition,
-				 &pl->next_offset, load_row, pl, e);
-	if (rc != GX_OK) {
-		return rc;
-	}
-	rc = r->log->ops->range(r->log, pl->topic, pl->partition, &low, &high,
-				e);
-	if (rc != GX_OK) {
-		return rc;
-	}
-	pl->upto = pl->next_offset;
-	pl->done = pl->next_offset;
-	if (low > pl->next_offset) {
-		return GX_ERR(e, GX_FATAL, "log.trimmed",
-			      "%s/%d begins at %lld, above what this node has "
-			      "read (%lld): records are missing; restore the "
-			      "log or rebase its streams",
-			      pl->topic, pl->partition, (long long)low,
-			      (long long)pl->next_offset);
-	}
-	if (high < pl->next_offset && pl->is_own) {
-		return GX_ERR(e, GX_FATAL, "log.lost_tail",
-			      "%s/%d ends at %lld, below what this node has "
-			      "taken (%lld): the log was restored or lost its "
-			      "end; copy it home from the neighbour",
-			      pl->topic, pl->partition, (long long)high,
-			      (long long)pl->next_offset);
-	}
-	if (high < pl->next_offset) {
-		gx_log(GX_LOG_WARN, "log.lost_tail",
-		       "topic=%s partition=%d end=%lld read=%lld", pl->topic,
-		       pl->partition, (long long)high,
-		       (long long)pl->next_offset);
-		pl->upto = high;
-		pl->is_dirty = true;
-	}
-	place_streams(r, pl, low);
-	pl->began_ms = gx_mono_ms();
-	return GX_OK;
-}
-
-static enum gx_rc
-open_places(struct gx_reader *r, struct gx_err *e)
-{
-	size_t n = 0;
-
-	for (size_t t = 0; r->topics[t]; t++) {
-		int32_t n_parts;
-		enum gx_rc rc = r->log->ops->n_partitions(r->log, r->topics[t],
-							  &n_parts, e);
-		void *grown;
-
-		if (rc != GX_OK) {
-			return rc;
-		}
-		grown = gx_mem_grow(r->places, n + (size_t)n_parts,
-				    sizeof *r->places);
-		if (!grown) {
-			return GX_ERR(e, GX_FATAL, "mem.none",
-				      "no memory for %d partitions", n_parts);
-		}
-		r->places = grown;
-		memset(r->places + n, 0, (size_t)n_parts * sizeof *r->places);
-		for (int32_t p = 0; p < n_parts; p++) {
-			struct place *pl = &r->places[n];
-
-			pl->topic = r->topics[t];
-			pl->partition = p;
-			pl->is_own = strcmp(pl->topic, r->own_topic) == 0;
-			r->n_places = ++n;
-			rc = open_place(r, pl, e);
-			if (rc != GX_OK) {
-				return rc;
-			}
-		}
-	}
-	return GX_OK;
-}
-
 static enum gx_rc
 open_reader(void *flow, struct gx_err *e)
 {
@@ -300,7 +121,7 @@ open_reader(void *flow, struct gx_err *e)
 	enum gx_rc rc;
 
 	GX_ASSERT(r->magic == READER_MAGIC);
-	rc = open_places(r, e);
+	rc = gx_reader_open_places(r, e);
 	if (rc != GX_OK) {
 		return rc;
 	}
@@ -480,8 +301,11 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 {
 	struct entry *en;
 	struct entry *next;
-	size_t n = 0;
+	int64_t now_ms = gx_mono_ms();
 
+	if (pl->lost) {
+		return GX_OK;
+	}
 	if (pl->upto != pl->done) {
 		pl->is_dirty = true; /* what was passed over first */
 		return GX_OK;
@@ -493,22 +317,36 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 		enum gx_rc rc;
 
 		if (!en->is_stopped ||
-		    !(gx_reader_is_wait(en->why) ||
-		      strcmp(en->why, "stream.behind") == 0) ||
-		    n++ < r->n_retried) {
+		    !gx_reader_is_look_due(r, pl, en, now_ms)) {
 			continue;
 		}
 		if (!gx_reader_has_room(pl)) {
 			return GX_OK;
 		}
-		r->n_retried++;
 		rc = gx_reader_rewind(r, pl, en, en->stopped_at, e);
 		if (rc != GX_OK) {
 			return rc;
 		}
 	}
-	r->n_retried = 0;
 	return GX_OK;
+}
+
+/* Does the log hold again what it had lost, or at least reach so far? */
+static enum gx_rc
+check_lost_again(struct gx_reader *r, const struct place *pl, struct gx_err *e)
+{
+	int64_t low = 0;
+	int64_t high = 0;
+	enum gx_rc rc = r->log->ops->range(r->log, pl->topic, pl->partition,
+					   &low, &high, e);
+
+	if (rc != GX_OK || low > pl->next_offset || high < pl->next_offset) {
+		return rc;
+	}
+	return GX_ERR(e, GX_ABORT, "log.refilled",
+		      "%s/%d reaches %lld again: comparing it with what was "
+		      "taken",
+		      pl->topic, pl->partition, (long long)pl->next_offset);
 }
 
 /* A place that reads again stands below its end: if the log was cut between
@@ -520,6 +358,9 @@ check_end(struct gx_reader *r, const struct place *pl, struct gx_err *e)
 	int64_t high = 0;
 	enum gx_rc rc;
 
+	if (pl->lost) {
+		return check_lost_again(r, pl, e);
+	}
 	if (!pl->has_behind || pl->read_at >= pl->upto) {
 		return GX_OK;
 	}
@@ -589,6 +430,10 @@ read_one(struct gx_reader *r, int timeout_ms, struct gx_err *e)
 	GX_ASSERT(m.place < r->n_places);
 	pl = &r->places[m.place];
 	was_dirty = pl->is_dirty;
+	if (pl->lost) { /* somebody still writes there */
+		r->log->ops->done(r->in, &m);
+		return GX_OK;
+	}
 	if (is_hole(r, pl, &m)) {
 		r->log->ops->done(r->in, &m);
 		return GX_ERR(e, GX_ABORT, "reader.hole",
@@ -660,6 +505,7 @@ print_stops(const struct gx_reader *r, struct gx_jw *w)
 			n++;
 			gx_jw_begin(w, '{');
 			gx_jw_kv_str(w, "stream", en->stream);
+			gx_jw_kv_int(w, "partition", r->places[i].partition);
 			gx_jw_kv_str(w, "code", en->why);
 			gx_jw_kv_int(w, "at", en->stopped_at);
 			gx_jw_end(w, '}');
@@ -684,6 +530,7 @@ status_reader(void *flow, struct gx_jw *w)
 		gx_jw_kv_int(w, "partition", pl->partition);
 		gx_jw_kv_int(w, "next_offset", pl->next_offset);
 		gx_jw_kv_int(w, "n_streams", (int64_t)HASH_COUNT(pl->entries));
+		gx_jw_kv_str(w, "code", pl->lost ? pl->lost : "");
 		gx_jw_end(w, '}');
 	}
 	gx_jw_end(w, ']');

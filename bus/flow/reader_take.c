@@ -1,5 +1,5 @@
 /*
- * Reader, second half: one message in, its consequences in the open
+ * Reader, second part: one message in, its consequences in the open
  * transaction.
  *
  * Form, place, right and seal are checked first, then the chain gives its
@@ -9,12 +9,8 @@
  * shows that something is missing makes its stream stand still.
  *
  * A stream that stands still ignores everything except the one piece that
- * continues it exactly, or the very marker that was missing.  One that waits
- * for a key may be waiting for a forger's.  So it follows, on the side, what it
- * would be without the messages it cannot check.  Once a verified owner of a
- * higher epoch than theirs continues that chain exactly, they were never part
- * of it: had any reader taken one, or one of them deposed anybody, that batch
- * would not fit.  Then the stream is read again without them.
+ * continues it exactly, or the very marker that was missing.  What one does that
+ * waits for a key or a schema is in reader_wait.c.
  *
  * On a gap the partition is first read once more from its start for this stream
  * alone: a receiving log that lost its tail has been filled up again out of
@@ -47,12 +43,6 @@ gx_reader_is_gap(const char *why)
 {
 	return strcmp(why, "stream.gap") == 0 ||
 	       strcmp(why, "stream.marker_missing") == 0;
-}
-
-bool
-gx_reader_is_wait(const char *why)
-{
-	return strncmp(why, "stream.wait_", 12) == 0;
 }
 
 static struct entry *
@@ -278,18 +268,17 @@ gx_reader_rewind(struct gx_reader *r, struct place *pl, struct entry *en,
 	return rc;
 }
 
-static void
-count(struct gx_reader *r, enum gx_verdict v)
+void
+gx_reader_count(struct gx_reader *r, enum gx_verdict v)
 {
 	gx_metric_add(r->verdicts[v], 1);
 }
 
-/* Refusals are counted and logged by place, never by content. */
-static void
-refuse(struct gx_reader *r, const struct place *pl, const struct gx_msg *m,
-       const char *why)
+void
+gx_reader_refuse(struct gx_reader *r, const struct place *pl,
+		 const struct gx_msg *m, const char *why)
 {
-	count(r, GX_V_REFUSE);
+	gx_reader_count(r, GX_V_REFUSE);
 	gx_log(GX_LOG_WARN, "batch.refused",
 	       "topic=%s partition=%d offset=%lld reason=\"%s\"", pl->topic,
 	       pl->partition, (long long)m->offset, why);
@@ -327,6 +316,7 @@ meet_stream(struct gx_reader *r, struct place *pl, struct gx_slice stream,
 	}
 	en = gx_mem_new(sizeof *en);
 	memcpy(en->stream, name, stream.n + 1);
+	gx_reader_forget(en);
 	en->why = "";
 	en->row_why = "";
 	if (rc == GX_OK) {
@@ -361,7 +351,7 @@ meet_gap(struct gx_reader *r, struct place *pl, struct entry *en,
 	if (en->is_seeking && m->offset < en->seek_end) {
 		return GX_OK;
 	}
-	count(r, GX_V_GAP);
+	gx_reader_count(r, GX_V_GAP);
 	en->need_epoch = h->epoch;
 	if (!en->is_seeking) {
 		rc = r->log->ops->range(r->log, pl->topic, pl->partition, &low,
@@ -423,7 +413,7 @@ take_batch(struct gx_reader *r, struct place *pl, struct entry *en,
 
 	/* Held messages and heads go together. */
 	GX_ASSERT(pl->n_held < READER_MAX_APPLIES);
-	count(r, GX_V_TAKE);
+	gx_reader_count(r, GX_V_TAKE);
 	*copy = *h;
 	ap->head = copy;
 	memcpy(ap->head_hash, hash, GX_HASH);
@@ -460,15 +450,19 @@ judge_batch(struct gx_reader *r, struct place *pl, struct entry *en,
 		return rc;
 	}
 	v = gx_chain_batch(&en->chain, h, hash, &taken);
+	if (v == GX_V_TAKE && gx_reader_has_late_doubt(en)) {
+		return gx_reader_insist(r, pl, en, e);
+	}
 	switch (v) {
 	case GX_V_TAKE:
 		take_batch(r, pl, en, h, hash);
+		gx_reader_know_owner(en, h, hash, m);
 		*keep = true;
 		return go_on(r, pl, en, m, e);
 	case GX_V_GAP:
 		return meet_gap(r, pl, en, h, m, e);
 	case GX_V_EQUIVOCATION:
-		count(r, v);
+		gx_reader_count(r, v);
 		if (!en->is_stopped) {
 			gx_reader_stop(r, pl, en, m->offset,
 				       "stream.equivocation",
@@ -481,7 +475,7 @@ judge_batch(struct gx_reader *r, struct place *pl, struct entry *en,
 	case GX_V_WAIT:
 		break;
 	}
-	count(r, v);
+	gx_reader_count(r, v);
 	return GX_OK;
 }
 
@@ -492,113 +486,6 @@ may_be_next(const struct entry *en, const struct gx_head *h)
 	return h->first >= en->chain.next_seq &&
 	       (h->epoch > en->chain.epoch ||
 		(h->epoch == en->chain.epoch && h->writer == en->chain.writer));
-}
-
-/* Was this, under a key not known here, never part of the stream? */
-static bool
-is_disproved(const struct entry *en, const struct gx_head *h)
-{
-	return (h->epoch < en->proven_epoch ||
-		(h->epoch == en->proven_epoch && h->kind == GX_MSG_BATCH)) &&
-	       !gx_slice_eq(h->kid, gx_slice_str(en->proven_kid));
-}
-
-/* Something under a key not known here, which may have deposed the owner. */
-static void
-note_unknown(struct entry *en, const struct gx_head *h)
-{
-	if (!en->is_stopped) {
-		en->need_epoch = h->epoch;
-		en->probe = en->chain;
-	} else if (h->epoch > en->need_epoch) {
-		en->need_epoch = h->epoch;
-	}
-}
-
-/* It has no row to say so in: the partition's offset stays below. */
-static void
-stop_rowless(struct place *pl, struct entry *en, const struct gx_msg *m)
-{
-	if (en->stopped_at != m->offset || en->why[0] == '\0') {
-		gx_log(GX_LOG_WARN, "stream.wait_key",
-		       "stream=%s topic=%s partition=%d offset=%lld",
-		       en->stream, pl->topic, pl->partition,
-		       (long long)m->offset);
-	}
-	en->is_stopped = true;
-	en->is_behind = false;
-	en->is_seeking = false;
-	en->stopped_at = m->offset;
-	en->why = "stream.wait_key";
-	pl->has_rowless = true;
-}
-
-/* A key or schema that is not known here yet: wait, never refuse. */
-static void
-wait_here(struct gx_reader *r, struct place *pl, struct entry *en,
-	  const struct gx_msg *m, bool is_key)
-{
-	count(r, GX_V_WAIT);
-	if (en->is_stopped) {
-		return;
-	}
-	if (is_key && en->is_new) {
-		stop_rowless(pl, en, m);
-		return;
-	}
-	gx_reader_stop(r, pl, en, m->offset,
-		       is_key ? "stream.wait_key" : "stream.wait_schema",
-		       is_key ? "sealed with a key not known here yet"
-			      : "of a schema not known here yet");
-}
-
-static void
-meet_unknown(struct gx_reader *r, struct place *pl, struct entry *en,
-	     const struct gx_head *h, const struct gx_msg *m, bool is_key)
-{
-	if (is_key && is_disproved(en, h)) {
-		refuse(r, pl, m, "not part of what its successors built on");
-	} else if (may_be_next(en, h)) {
-		if (is_key) {
-			note_unknown(en, h);
-		}
-		wait_here(r, pl, en, m, is_key);
-	} else {
-		count(r, GX_V_WAIT);
-	}
-}
-
-static bool
-waits_for_key(const struct entry *en)
-{
-	return en->is_stopped && strcmp(en->why, "stream.wait_key") == 0;
-}
-
-/* A verified batch while the stream waits for a key: does it prove that what
- * it waits for was never part of the stream?  Then read again, without. */
-static enum gx_rc
-follow(struct gx_reader *r, struct place *pl, struct entry *en,
-       const struct gx_head *h, const unsigned char hash[GX_HASH],
-       struct gx_err *e)
-{
-	const struct gx_taken none = {0};
-
-	/* Another prev is no second history here: the probe may follow what an
-	 * owner that we cannot check has deposed. */
-	if (h->first != en->probe.next_seq ||
-	    memcmp(h->prev, en->probe.head, GX_HASH) != 0 ||
-	    gx_chain_batch(&en->probe, h, hash, &none) != GX_V_TAKE) {
-		return GX_OK;
-	}
-	gx_chain_take_batch(&en->probe, h, hash);
-	if (h->epoch < en->need_epoch ||
-	    (h->epoch == en->need_epoch && h->epoch != en->chain.epoch)) {
-		return GX_OK;
-	}
-	en->proven_epoch = h->epoch;
-	snprintf(en->proven_kid, sizeof en->proven_kid, "%.*s", (int)h->kid.n,
-		 h->kid.p);
-	return gx_reader_rewind(r, pl, en, en->stopped_at, e);
 }
 
 /* This message is handled for the stream, whatever comes of it. */
@@ -623,13 +510,14 @@ take_batch_message(struct gx_reader *r, struct place *pl,
 	enum gx_rc rc;
 
 	if (!gx_slice_eq(m->key, h->stream)) {
-		refuse(r, pl, m, "key is not the stream");
+		gx_reader_refuse(r, pl, m, "key is not the stream");
 		return GX_OK;
 	}
 	adm = r->conf.admit(r->conf.admit_ctx, h->stream, h->schema,
 			    gx_slice_str(pl->topic));
 	if (adm == GX_V_REFUSE) {
-		refuse(r, pl, m, "stream is not declared for this topic");
+		gx_reader_refuse(r, pl, m,
+				 "stream is not declared for this topic");
 		return GX_OK;
 	}
 	rc = meet_stream(r, pl, h->stream, &en, e);
@@ -637,7 +525,8 @@ take_batch_message(struct gx_reader *r, struct place *pl,
 		return rc;
 	}
 	if (!en) {
-		refuse(r, pl, m, "stream does not belong to this partition");
+		gx_reader_refuse(r, pl, m,
+				 "stream does not belong to this partition");
 		return GX_OK;
 	}
 	if (m->offset < en->live_from) {
@@ -648,39 +537,33 @@ take_batch_message(struct gx_reader *r, struct place *pl,
 		pass_over(pl, en, m);
 	}
 	if (en->is_stopped && !gx_reader_is_gap(en->why) &&
-	    !waits_for_key(en)) {
+	    !gx_reader_waits_for_key(en)) {
 		return GX_OK;
 	}
 	seal = gx_seal_check(r->verifier, h, true, hash);
 	if (seal == GX_SEAL_UNKNOWN_KEY && !pl->is_own) {
-		meet_unknown(r, pl, en, h, m, true);
+		if (may_be_next(en, h)) {
+			return gx_reader_meet_unknown(r, pl, en, h, m, e);
+		}
+		gx_reader_count(r, GX_V_WAIT);
 		return GX_OK;
 	}
 	if (seal != GX_SEAL_GOOD) {
-		refuse(r, pl, m,
-		       seal == GX_SEAL_FORGED ? "seal is wrong"
-					      : "key may not seal this stream");
+		gx_reader_refuse(r, pl, m,
+				 seal == GX_SEAL_FORGED
+					 ? "seal is wrong"
+					 : "key may not seal this stream");
 		return GX_OK;
 	}
-	if (waits_for_key(en)) {
-		return follow(r, pl, en, h, hash, e);
+	gx_reader_know_owner(en, h, hash, m);
+	if (gx_reader_waits_for_key(en)) {
+		return gx_reader_follow(r, pl, en, h, hash, m, e);
 	}
 	if (adm == GX_V_WAIT && may_be_next(en, h)) {
-		meet_unknown(r, pl, en, h, m, false);
+		gx_reader_wait_schema(r, pl, en, h, m);
 		return GX_OK;
 	}
 	return judge_batch(r, pl, en, h, hash, m, keep, e);
-}
-
-/* A marker while the stream waits for a key. */
-static void
-meet_marker_waiting(struct entry *en, const struct gx_head *h, bool is_known)
-{
-	if (!is_known) {
-		note_unknown(en, h);
-	} else if (gx_chain_marker(&en->probe, h) == GX_V_TAKE) {
-		gx_chain_take_marker(&en->probe, h);
-	}
 }
 
 /* One stream of a marker. */
@@ -698,13 +581,15 @@ claim_stream(struct gx_reader *r, struct place *pl, const struct gx_head *h,
 	    !gx_slice_eq(nm.origin, h->stream) ||
 	    r->conf.admit(r->conf.admit_ctx, stream, gx_slice("", 0),
 			  gx_slice_str(pl->topic)) == GX_V_REFUSE) {
-		refuse(r, pl, m, "marker claims a stream that is not its own");
+		gx_reader_refuse(r, pl, m,
+				 "marker claims a stream that is not its own");
 		return GX_OK;
 	}
 	rc = meet_stream(r, pl, stream, &en, e);
 	if (rc != GX_OK || !en) {
 		if (rc == GX_OK) {
-			refuse(r, pl, m, "marker claims an undeclared stream");
+			gx_reader_refuse(r, pl, m,
+					 "marker claims an undeclared stream");
 		}
 		return rc;
 	}
@@ -715,30 +600,33 @@ claim_stream(struct gx_reader *r, struct place *pl, const struct gx_head *h,
 	if (en->is_stopped) {
 		pass_over(pl, en, m);
 	}
-	if (waits_for_key(en)) {
-		meet_marker_waiting(en, h, is_known);
-		return GX_OK;
+	if (is_known) {
+		gx_reader_know_owner(en, h, NULL, m);
+	}
+	if (gx_reader_waits_for_key(en) && is_known) {
+		return gx_reader_follow(r, pl, en, h, NULL, m, e);
+	}
+	if (gx_reader_waits_for_key(en)) {
+		return gx_reader_meet_unknown(r, pl, en, h, m, e);
 	}
 	if (en->is_stopped && (strcmp(en->why, "stream.marker_missing") != 0 ||
 			       h->epoch != en->need_epoch)) {
 		return GX_OK; /* stands still, markers included */
 	}
 	if (gx_chain_marker(&en->chain, h) != GX_V_TAKE) {
-		count(r, GX_V_VOID);
-		return GX_OK;
-	}
-	if (!is_known && is_disproved(en, h)) {
-		refuse(r, pl, m, "not part of what its successors built on");
+		gx_reader_count(r, GX_V_VOID);
 		return GX_OK;
 	}
 	if (!is_known) {
-		note_unknown(en, h);
-		wait_here(r, pl, en, m, true);
-		return GX_OK;
+		return gx_reader_meet_unknown(r, pl, en, h, m, e);
 	}
-	count(r, GX_V_TAKE);
+	if (gx_reader_has_late_doubt(en)) {
+		return gx_reader_insist(r, pl, en, e);
+	}
+	gx_reader_count(r, GX_V_TAKE);
 	ap = push_apply(pl, en);
 	gx_chain_take_marker(&en->chain, h);
+	gx_reader_know_owner(en, h, NULL, m);
 	ap->after = en->chain;
 	return go_on(r, pl, en, m, e);
 }
@@ -758,14 +646,14 @@ take_marker_message(struct gx_reader *r, struct place *pl,
 		break;
 	case GX_SEAL_UNKNOWN_KEY: /* its streams wait here, as for a batch */
 		if (pl->is_own) {
-			refuse(r, pl, m, "not a key of this node");
+			gx_reader_refuse(r, pl, m, "not a key of this node");
 			return GX_OK;
 		}
 		is_known = false;
 		break;
 	case GX_SEAL_NOT_ALLOWED:
 	case GX_SEAL_FORGED:
-		refuse(r, pl, m, "marker's seal is wrong");
+		gx_reader_refuse(r, pl, m, "marker's seal is wrong");
 		return GX_OK;
 	}
 	while (rc == GX_OK && gx_marker_next(h->streams, &at, &name)) {
@@ -783,11 +671,11 @@ gx_reader_take(struct gx_reader *r, struct place *pl, struct gx_msg *m,
 
 	*keep = false;
 	if (bad) {
-		refuse(r, pl, m, bad);
+		gx_reader_refuse(r, pl, m, bad);
 		return GX_OK;
 	}
 	if ((int64_t)h.partition != pl->partition) {
-		refuse(r, pl, m, "made for another partition");
+		gx_reader_refuse(r, pl, m, "made for another partition");
 		return GX_OK;
 	}
 	if (h.kind == GX_MSG_MARKER) {

@@ -119,6 +119,7 @@ close_writer(void *flow)
 		w->streams[i].n_lines = 0;
 		w->streams[i].is_stopped = false;
 		w->streams[i].is_left_out = false;
+		w->streams[i].is_ahead = false;
 		gx_mem_free(w->streams[i].folded);
 		w->streams[i].folded = NULL;
 		w->streams[i].n_folded = 0;
@@ -191,7 +192,11 @@ look(struct gx_writer *w, struct gx_err *e)
 		const struct gx_chain *c = &w->rows[i].chain;
 
 		if (w->streams[i].is_left_out && w->rows[i].is_stopped) {
+			w->streams[i].is_ahead = false;
 			continue;
+		}
+		if (w->streams[i].is_ahead) {
+			continue; /* the reader will meet it, or a person */
 		}
 		if (w->streams[i].is_left_out) {
 			return GX_ERR(e, GX_ABORT, "writer.stream_mended",

@@ -36,6 +36,8 @@ struct wstream {
 	bool is_stopped;  /* neither read nor claimed; its neighbours go on */
 	bool is_left_out; /* because it stands still at this node; else because
 			   * the source cannot go on with it */
+	bool is_ahead;	  /* left out before this node's reader has met what is
+			   * wrong with its log */
 	char why[64];
 
 	uint64_t n_rows; /* guard: base rows when last counted */
@@ -126,6 +128,11 @@ struct gx_writer {
 enum gx_rc gx_writer_claim(struct gx_writer *w, struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_writer_settle(struct gx_writer *w, int timeout_ms,
 			    struct gx_err *e) GX_MUSTCHECK;
+
+/* The log does not carry this stream any more: left out, loudly.  e says why.
+ * It was the last one: GX_FATAL; GX_ABORT if another may be mended. */
+enum gx_rc gx_writer_leave_out(struct gx_writer *w, struct wstream *ws,
+			       struct gx_err *e) GX_MUSTCHECK;
 
 /* writer_seal.c: records into batches, batches into the log.  gx_writer_put:
  * after GX_AGAIN the record is taken and waits here. */

@@ -14,9 +14,10 @@
  * another, higher owner has been replaced, and ends: otherwise two would take
  * the source from each other for ever.
  *
- * A stream that stands still at this node (a fork, a schema not known here) is
- * left out: not claimed, not read, and nothing of the source is released while
- * it stands.  Its neighbours go on.  When it is mended all is claimed anew.
+ * A stream that stands still at this node (a fork, a schema not known here), or
+ * whose partition lost what was taken, or that the log does not settle, is left
+ * out: not read, and nothing of the source is released while it stands.  Its
+ * neighbours go on.  When it is mended all is claimed anew.
  *
  * If we die on any line there is a marker more in the log, at most.
  */
@@ -67,6 +68,7 @@ load_row(void *ctx, const struct gx_stream_row *row)
 	ws->chain = row->chain;
 	ws->n_folded = 0;
 	ws->is_stopped = ws->is_left_out = row->is_stopped;
+	ws->is_ahead = false;
 	if (row->is_stopped) {
 		ld->stopped = ws->conf.stream;
 		ld->n_stopped++;
@@ -194,6 +196,57 @@ send_marker(struct gx_writer *w, int32_t partition, struct gx_err *e)
 				   gx_buf_view(&w->sealed), -1, e);
 }
 
+enum gx_rc
+gx_writer_leave_out(struct gx_writer *w, struct wstream *ws, struct gx_err *e)
+{
+	size_t n_stopped = 0;
+	bool may_mend = false;
+
+	ws->is_stopped = ws->is_left_out = ws->is_ahead = true;
+	snprintf(ws->why, sizeof ws->why, "%s", e->code);
+	w->is_blocked = true;
+	for (size_t i = 0; i < w->n_streams; i++) {
+		n_stopped += w->streams[i].is_stopped;
+		may_mend |=
+			w->streams[i].is_left_out && !w->streams[i].is_ahead;
+	}
+	gx_metric_set(w->n_stopped, (double)n_stopped);
+	if (n_stopped == w->n_streams) {
+		/* One that stands still at this node may go on by itself. */
+		e->rc = may_mend ? GX_ABORT : GX_FATAL;
+		return e->rc;
+	}
+	gx_log_err(GX_LOG_ERROR, e);
+	e->code = NULL;
+	return GX_OK;
+}
+
+/* The log of one partition lost what this node has taken: its streams are left
+ * out, those of other partitions go on. */
+static enum gx_rc
+lose_lane(struct gx_writer *w, const struct wlane *la, int64_t low,
+	  int64_t high, struct gx_err *e)
+{
+	enum gx_rc rc = GX_OK;
+
+	for (size_t i = 0; i < w->n_streams && rc == GX_OK; i++) {
+		struct wstream *ws = &w->streams[i];
+
+		if (ws->is_stopped || ws->conf.partition != la->partition) {
+			continue;
+		}
+		(void)GX_ERR(e, GX_FATAL, "log.lost_tail",
+			     "%s/%d holds %lld to %lld, this node has read up "
+			     "to %lld: the log lost records of %s; copy them "
+			     "home from the neighbour",
+			     w->topic, la->partition, (long long)low,
+			     (long long)high, (long long)la->from,
+			     ws->conf.stream);
+		rc = gx_writer_leave_out(w, ws, e);
+	}
+	return rc;
+}
+
 static enum gx_rc
 open_lanes(struct gx_writer *w, struct gx_err *e)
 {
@@ -201,22 +254,18 @@ open_lanes(struct gx_writer *w, struct gx_err *e)
 	enum gx_rc rc = GX_OK;
 
 	for (size_t i = 0; i < w->n_lanes && rc == GX_OK; i++) {
+		struct wlane *la = &w->lanes[i];
 		int64_t low = 0;
 		int64_t high = 0;
 
-		at[i] = (struct gx_place){w->topic, w->lanes[i].partition,
-					  w->lanes[i].from};
-		rc = w->log->ops->range(w->log, w->topic, at[i].partition, &low,
+		rc = w->log->ops->range(w->log, w->topic, la->partition, &low,
 					&high, e);
-		if (rc == GX_OK &&
-		    (low > at[i].offset || high < at[i].offset)) {
-			rc = GX_ERR(e, GX_FATAL, "log.lost_tail",
-				    "%s/%d holds %lld to %lld, this node has "
-				    "read up to %lld: the log lost records; "
-				    "copy them home from the neighbour",
-				    w->topic, at[i].partition, (long long)low,
-				    (long long)high, (long long)at[i].offset);
+		at[i] = (struct gx_place){w->topic, la->partition, la->from};
+		if (rc != GX_OK || (low <= la->from && high >= la->from)) {
+			continue;
 		}
+		at[i].offset = high; /* what comes there is nothing to us */
+		rc = lose_lane(w, la, low, high, e);
 	}
 	if (rc == GX_OK) {
 		rc = w->log->ops->open_in(w->log, at, w->n_lanes, &w->in, e);
@@ -373,10 +422,11 @@ fold_batch(struct gx_writer *w, const struct wlane *la, const struct gx_head *h,
 		return remember(ws, h, hash, e);
 	}
 	if (v == GX_V_GAP || v == GX_V_EQUIVOCATION) {
-		return GX_ERR(e, GX_FATAL, "writer.unsettled",
-			      "the own log does not settle %s (%s): nothing "
-			      "is sealed on a guess; see gxbus stream show",
-			      ws->conf.stream, gx_verdict_name(v));
+		(void)GX_ERR(e, GX_FATAL, "writer.unsettled",
+			     "the own log does not settle %s (%s): nothing "
+			     "is sealed on a guess; see gxbus stream show",
+			     ws->conf.stream, gx_verdict_name(v));
+		return gx_writer_leave_out(w, ws, e);
 	}
 	return GX_OK;
 }

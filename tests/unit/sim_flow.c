@@ -7,7 +7,6 @@
  *   sim_flow --seed S [-v]           one seed again, with a trace
  *   sim_flow --seed S --mistake M    the same with mistake number M
  *   sim_flow --from S N              N seeds from S on, no mistakes
- *   --forged                         with any of these: forged keys, too
  *
  * A run is a time of faults and then a calm, in which everything has to
  * arrive, or what was lost has to be reported.  The scheduler drives the flows
@@ -215,17 +214,31 @@ waits_for_key(size_t s)
 	       (!row->is_there || strcmp(row->row.why, "stream.wait_key") == 0);
 }
 
-/* Rounds without progress that show that none will come.  Who waits for a key
- * reads its partition again and again, a message a round. */
+/* Rounds without progress that show that none will come.  Who doubts a forged
+ * message reads its partition again and again, a message a round, and so may
+ * two readers that take turns. */
 static int
 patience(void)
 {
+	return W.is_forged ? 2500 : 300;
+}
+
+static bool
+is_helped(size_t source)
+{
+	bool waits = false;
+	bool is_fed = false;
+
 	for (size_t s = 0; s < W.n_streams; s++) {
-		if (waits_for_key(s)) {
-			return 2500;
-		}
+		waits = waits ||
+			(W.stream[s].source == source && waits_for_key(s));
 	}
-	return 300;
+	for (size_t s = 0; waits && s < W.n_streams; s++) {
+		is_fed = (W.stream[s].source == source &&
+			  world_source_nudge(s)) ||
+			 is_fed;
+	}
+	return is_fed;
 }
 
 /* A stream waits for a key that nobody has: a person restarts the flow at its
@@ -233,15 +246,15 @@ patience(void)
 static void
 help_waiting(void)
 {
-	for (size_t s = 0; s < W.n_streams; s++) {
-		if (!waits_for_key(s) || !world_source_nudge(s)) {
+	for (size_t k = 0; k < W.n_sources; k++) {
+		if (!is_helped(k)) {
 			continue;
 		}
 		for (size_t i = 0; i < W.n_parts; i++) {
 			struct part *p = &W.part[i];
 
 			if (p->is_on && !p->is_stopped && p->kind == WRITER &&
-			    p->source == W.stream[s].source) {
+			    p->source == k) {
 				world_part_restart(p);
 			}
 		}
@@ -404,8 +417,6 @@ main(int argc, char **argv)
 			from = strtoull(argv[++i], NULL, 10);
 		} else if (strcmp(argv[i], "--mistake") == 0 && has_more) {
 			m = (enum w_mistake)strtoul(argv[++i], NULL, 10);
-		} else if (strcmp(argv[i], "--forged") == 0) {
-			world_forges = true;
 		} else if (strcmp(argv[i], "-v") == 0) {
 			is_loud = true;
 		} else {

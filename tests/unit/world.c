@@ -17,7 +17,6 @@
 #define WALL_MS 1795500000000 /* what the wall clock begins at */
 
 struct world W;
-bool world_forges;
 struct tally T;
 
 uint64_t

@@ -40,6 +40,8 @@ enum w_mistake {
 	M_STOP_FORGOTTEN,
 	M_SETTLE_BLIND,
 	M_RELEASE_BLIND,
+	M_LOST_ALL,
+	M_EPOCH_DECIDES,
 	M_NONE
 };
 
@@ -103,8 +105,9 @@ struct w_source {
 	size_t n, n_end; /* records so far; of the whole run */
 	size_t released; /* may be forgotten below and at */
 	unsigned incarnation;
-	unsigned holder; /* ticket of who took it last */
-	bool is_lost;	 /* restored to an older state: no new record */
+	unsigned holder;  /* ticket of who took it last */
+	bool is_lost;	  /* restored to an older state: no new record */
+	uint64_t claimed; /* epoch of the last marker sent for it */
 };
 
 struct w_stream {
@@ -170,7 +173,8 @@ struct world {
 	int rate; /* one in how many operations meets a fault */
 	unsigned lost;
 	bool is_failed;
-	bool has_said; /* a flow stopped and named the loss of the own log */
+	bool is_hit[W_PARTITIONS];   /* the city's log lost something of it */
+	bool has_said[W_PARTITIONS]; /* and it was said */
 	char why[300];
 	int64_t mono_us;
 	long step;
@@ -198,10 +202,6 @@ struct world {
 	unsigned tickets;
 };
 extern struct world W;
-/* NEEDSWORK: forged keys of higher epochs, also on forged messages, are dealt
- * only if asked for: one seed in some 3,000 then ends with a stream that waits
- * for a key though its origin was restarted. */
-extern bool world_forges;
 
 /* Over all seeds: a run without faults shows itself here. */
 struct tally {

@@ -71,6 +71,13 @@ is_aside(const struct w_source *src, size_t no)
 	return false;
 }
 
+/* Of its partition the city's log lost something. */
+static bool
+is_hit(size_t s)
+{
+	return W.is_hit[W.stream[s].partition];
+}
+
 static size_t
 n_aside_missing(const struct w_source *src, size_t upto)
 {
@@ -78,11 +85,11 @@ n_aside_missing(const struct w_source *src, size_t upto)
 
 	/* A quarantine that was restored, or was settled on a log that had lost
 	 * what the reader had in hand: losses of rows that [02] mends. */
-	for (size_t no = 1;
-	     no <= upto && !(W.lost & (LOST_CITY_DB | LOST_CITY_LOG)); no++) {
+	for (size_t no = 1; no <= upto && !(W.lost & LOST_CITY_DB); no++) {
 		enum w_record kind = src->rec[no - 1].kind;
 
 		n += (kind == REC_BAD || kind == REC_BAD_NO_KEY) &&
+		     !is_hit(src->first + src->rec[no - 1].stream) &&
 		     !is_aside(src, no);
 	}
 	return n;
@@ -172,15 +179,74 @@ world_may_report(const char *code)
 	return false;
 }
 
+/* May this code be reported of this stream? */
 static bool
-flow_says(enum w_kind kind, enum w_node n, size_t source)
+may_say(const char *code, size_t s)
 {
-	for (size_t i = 0; i < W.n_parts; i++) {
-		const struct part *p = &W.part[i];
+	unsigned source = (unsigned)LOST_SOURCE << W.stream[s].source;
 
-		if (p->is_on && p->kind == kind && p->node == n &&
-		    (kind != WRITER || p->source == source) &&
-		    world_may_report(p->code)) {
+	for (size_t i = 0; i < sizeof reports / sizeof *reports; i++) {
+		unsigned lost = reports[i].lost & W.lost;
+
+		if (strcmp(code, reports[i].code) != 0) {
+			continue;
+		}
+		return ((lost & LOST_CITY_LOG) && is_hit(s)) ||
+		       (lost & LOST_CITY_DB) || (lost & source);
+	}
+	return false;
+}
+
+/* Does this flow show, to whoever asks for its state, that something of it
+ * stands still?  {"<key>":<value>, ... "<word>":"<code>" ...} */
+static bool
+shows(struct part *p, const char *begin, const char *word, size_t s)
+{
+	char code[64] = "";
+	struct gx_buf b;
+	struct gx_jw w;
+	const char *at;
+	const char *end;
+
+	gx_buf_init(&b, 1u << 20);
+	gx_jw_init(&w, &b);
+	gx_jw_begin(&w, '{');
+	p->ops->status(p->flow, &w);
+	gx_jw_end(&w, '}');
+	at = strstr(gx_buf_str(&b), begin);
+	end = at ? strchr(at, '}') : NULL;
+	at = at ? strstr(at, word) : NULL;
+	if (at && at < end) {
+		at += strlen(word);
+		snprintf(code, sizeof code, "%.*s", (int)strcspn(at, "\""), at);
+	}
+	gx_buf_free(&b);
+	return may_say(code, s);
+}
+
+static bool
+flow_says(enum w_kind kind, enum w_node n, size_t s)
+{
+	char begin[GX_STREAM_MAX + 32];
+	size_t source = W.stream[s].source;
+
+	snprintf(begin, sizeof begin,
+		 kind == WRITER ? "{\"stream\":\"%s\"" : "{\"partition\":%s",
+		 W.stream[s].name);
+	if (kind == LINK) {
+		snprintf(begin, sizeof begin, "{\"partition\":%d,",
+			 W.stream[s].partition);
+	}
+	for (size_t i = 0; i < W.n_parts; i++) {
+		struct part *p = &W.part[i];
+
+		if (!p->is_on || p->kind != kind || p->node != n ||
+		    (kind == WRITER && p->source != source)) {
+			continue;
+		}
+		if (may_say(p->code, s) ||
+		    (kind == WRITER && shows(p, begin, "\"why\":\"", s)) ||
+		    (kind == LINK && shows(p, begin, "\"code\":\"", s))) {
 			return true;
 		}
 	}
@@ -192,15 +258,15 @@ row_says(enum w_node n, size_t s)
 {
 	const struct gx_stream_row *row = &W.db[n].row[s].row;
 
-	return row->is_stopped && world_may_report(row->why);
+	return row->is_stopped && may_say(row->why, s);
 }
 
 /* Once it was said that the own log lost what was taken, it stays said, even
  * if the log has grown again above the place. */
 static bool
-was_said(void)
+was_said(size_t s)
 {
-	return W.has_said && (W.lost & LOST_CITY_LOG);
+	return is_hit(s) && W.has_said[W.stream[s].partition];
 }
 
 /*
@@ -211,7 +277,7 @@ was_said(void)
 static bool
 heads_say(size_t s)
 {
-	return (W.lost & LOST_CITY_LOG) &&
+	return is_hit(s) &&
 	       W.db[HUB].row[s].n_lines < W.db[CITY].row[s].n_lines;
 }
 
@@ -226,22 +292,20 @@ waits_in_vain(enum w_node n, size_t s)
 	return n == HUB && W.is_forged && row->is_stopped &&
 	       strcmp(row->why, "stream.wait_key") == 0 &&
 	       (src->is_lost || src->n == W_RECORDS ||
-		flow_says(WRITER, CITY, W.stream[s].source));
+		flow_says(WRITER, CITY, s));
 }
 
 static bool
 is_reported(enum w_node n, size_t s)
 {
-	size_t source = W.stream[s].source;
-
-	if (was_said() || row_says(n, s) || waits_in_vain(n, s) ||
-	    flow_says(READER, n, 0) || flow_says(WRITER, CITY, source)) {
+	if (was_said(s) || row_says(n, s) || waits_in_vain(n, s) ||
+	    flow_says(READER, n, s) || flow_says(WRITER, CITY, s)) {
 		return true;
 	}
 	if (n == CITY) {
 		return false;
 	}
-	return flow_says(LINK, CITY, 0) || heads_say(s) ||
+	return flow_says(LINK, CITY, s) || heads_say(s) ||
 	       (!has_all(CITY, s) && is_reported(CITY, s));
 }
 
@@ -261,7 +325,10 @@ static bool
 stream_says(size_t source)
 {
 	for (size_t s = 0; s < W.n_streams; s++) {
-		if (W.stream[s].source == source && row_says(CITY, s)) {
+		if (W.stream[s].source == source &&
+		    (was_said(s) || row_says(CITY, s) ||
+		     flow_says(WRITER, CITY, s) ||
+		     flow_says(READER, CITY, s))) {
 			return true;
 		}
 	}
@@ -292,8 +359,7 @@ world_check_end(void)
 
 		if ((src->released < src->n ||
 		     n_aside_missing(src, src->n) > 0) &&
-		    !was_said() && !flow_says(WRITER, CITY, i) &&
-		    !stream_says(i) && !flow_says(READER, CITY, 0)) {
+		    !stream_says(i)) {
 			world_fail("source %zu: released %zu of %zu, %zu bad "
 				   "records not set aside; nobody says why",
 				   i, src->released, src->n,

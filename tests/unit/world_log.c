@@ -255,6 +255,7 @@ world_log_cut(enum w_node n, bool is_restore)
 				  n == CITY ? "city" : "hub", p,
 				  (long long)la->n, (long long)to);
 			W.lost |= n == CITY ? LOST_CITY_LOG : LOST_HUB_LOG;
+			W.is_hit[p] = W.is_hit[p] || n == CITY;
 			cut(la, to);
 		}
 	}
@@ -284,7 +285,8 @@ world_log_replay(enum w_node n)
 	put(&W.log[n], p, la->msgs[i].blob, la->msgs[i].from);
 }
 
-/* Of a key that nobody has, under a higher epoch. */
+/* Of a key that nobody has, often under a higher epoch, at times of the far
+ * future. */
 static void
 forge_key(struct w_blob *b)
 {
@@ -296,8 +298,7 @@ forge_key(struct w_blob *b)
 		return;
 	}
 	kid[7] = kid[7] == 'a' ? 'b' : 'a';
-	/* Up to nine seconds ahead. */
-	epoch[8 + 9 + world_below(3)] = '9';
+	epoch[8 + 1 + world_below(11)] = '9';
 }
 
 /* Garbage, a forged line, a message in the wrong partition. */
@@ -309,9 +310,7 @@ world_log_junk(void)
 	struct w_blob *b;
 	size_t i;
 
-	if (la->n == la->low ||
-	    (!world_forges && la->msgs[la->n - 1].blob->is_junk) ||
-	    world_one_in(4)) {
+	if (la->n == la->low || world_one_in(4)) {
 		b = new_blob(GX_SLICE("x"), GX_SLICE("{\"v\":\"nothing\"}\n"));
 	} else {
 		const struct w_blob *old = la->msgs[la->n - 1].blob;
@@ -322,10 +321,7 @@ world_log_junk(void)
 			p = (p + 1) % W.n_partitions;
 		}
 		W.is_forged = true;
-		/* No epoch of the far future: nothing but the true key, or a
-		 * person who says that there is none, ends that. */
-		b->is_forged =
-			world_forges && (old->is_forged || world_one_in(3));
+		b->is_forged = old->is_forged || world_one_in(3);
 		if (b->is_forged) {
 			forge_key(b);
 		} else {
@@ -520,6 +516,17 @@ queue(struct gx_out *o, int32_t partition, struct w_blob *b, int64_t from,
 	return world_after(GX_OK, false, e);
 }
 
+static void
+note_claim(struct gx_slice value)
+{
+	struct gx_head h;
+
+	if (W.cur && W.cur->kind == WRITER && !gx_head_parse(value, &h) &&
+	    h.kind == GX_MSG_MARKER) {
+		W.source[W.cur->source].claimed = h.epoch;
+	}
+}
+
 static enum gx_rc
 append(struct gx_out *o, int32_t partition, struct gx_slice key,
        struct gx_slice value, int64_t from, struct gx_err *e)
@@ -530,6 +537,7 @@ append(struct gx_out *o, int32_t partition, struct gx_slice key,
 	if (rc != GX_OK) {
 		return rc;
 	}
+	note_claim(value);
 	b = new_blob(key, value);
 	rc = queue(o, partition, b, from, e);
 	leave(&b);
@@ -689,6 +697,10 @@ fill(struct gx_in *in, size_t i, struct gx_msg *m)
 		m->from = in->log->acked_from[in->at[i].partition];
 	}
 	b = m->impl;
+	if (W.mistake == M_EPOCH_DECIDES && W.cur && W.cur->node == HUB &&
+	    !b->is_junk) {
+		m->from = 0; /* nothing stands behind anything */
+	}
 	m->place = i;
 	m->offset = in->at[i].offset++;
 	m->key = gx_slice(b->bytes, b->key_n);
@@ -755,6 +767,12 @@ range(struct gx_log *l, const char *topic, int32_t partition, int64_t *low,
 	enum gx_rc rc = world_before(GX_AGAIN, e);
 
 	(void)topic;
+	for (int32_t p = 0; p < W.n_partitions; p++) {
+		if (W.mistake == M_LOST_ALL && l == &W.log[CITY].log &&
+		    W.log[CITY].lane[p].n < W.db[CITY].next_offset[p]) {
+			partition = p; /* one for all */
+		}
+	}
 	*low = log_of(l)->lane[partition].low;
 	*high = log_of(l)->lane[partition].n;
 	return rc;

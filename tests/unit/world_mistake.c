@@ -20,6 +20,8 @@ static const char *const mistake_name[] = {
 	"resume of a stopped stream from the partition's offset",
 	"a take-over forgets the quarantine of a newer one",
 	"a zombie takes the noted release back",
+	"a lost partition stops its neighbours",
+	"only a higher epoch disproves a forged key",
 };
 
 const char *
@@ -46,6 +48,11 @@ world_mistake_faults(void)
 	W.has[F_UNKNOWN] = W.setting == M_STOP_FORGOTTEN;
 	W.has[F_TRIM] = W.setting == M_STOP_FORGOTTEN;
 	W.has[F_MISPLACED] = W.setting == M_TWO_PARTITIONS;
+	W.has[F_JUNK] |= W.setting == M_EPOCH_DECIDES;
+	if (W.setting == M_LOST_ALL) {
+		W.has[F_LOST_TAIL] = true;
+		W.log[CITY].is_durable = false;
+	}
 	W.has[F_NESTED] |=
 		W.setting == M_SETTLE_BLIND || W.setting == M_RELEASE_BLIND;
 }
@@ -73,12 +80,29 @@ __wrap_gx_chain_batch(const struct gx_chain *c, const struct gx_head *h,
 	}
 	v = __real_gx_chain_batch(c, &mine, head_hash, taken);
 	T.verdicts[v]++;
-	if (v == GX_V_EQUIVOCATION && !(W.lost & LOST_CITY_LOG)) {
+	if (v == GX_V_EQUIVOCATION && !W.is_hit[h->partition]) {
 		world_fail("%.*s: honest parts meet an equivocation at %llu",
 			   (int)h->stream.n, h->stream.p,
 			   (unsigned long long)h->first);
 	}
 	return v;
+}
+
+uint64_t __real_gx_chain_epoch(uint64_t highest_seen, int64_t now_ms);
+uint64_t __wrap_gx_chain_epoch(uint64_t highest_seen, int64_t now_ms);
+
+/* What another writer has just claimed, and nobody has read yet. */
+uint64_t
+__wrap_gx_chain_epoch(uint64_t highest_seen, int64_t now_ms)
+{
+	uint64_t mine = __real_gx_chain_epoch(highest_seen, now_ms);
+	uint64_t others = W.cur ? W.source[W.cur->source].claimed : 0;
+
+	if (others > highest_seen && W.has[F_SAME_EPOCH] && world_one_in(2)) {
+		T.faults[F_SAME_EPOCH]++;
+		return others;
+	}
+	return mine;
 }
 
 enum gx_seal __real_gx_seal_check(struct gx_verifier *v,

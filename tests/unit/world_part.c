@@ -237,7 +237,11 @@ obey(struct part *p, enum gx_rc rc, const struct gx_err *e)
 	if (rc == GX_FATAL || rc == GX_REJECT) {
 		p->is_stopped = true;
 		closes = true;
-		W.has_said = W.has_said || strcmp(code, "log.lost_tail") == 0;
+		for (int k = 0;
+		     strcmp(code, "log.lost_tail") == 0 && k < W.n_partitions;
+		     k++) {
+			W.has_said[k] = true; /* of all its partitions */
+		}
 		if (!world_may_report(code) &&
 		    strcmp(code, "writer.deposed") != 0 &&
 		    !(p->is_misplaced && strncmp(code, "stream.", 7) == 0)) {

@@ -216,6 +216,9 @@ stop(enum w_node n, const struct gx_stop *st)
 	}
 	world_say("%s stands still at %lld: %s", row->row.stream,
 		  (long long)st->at, st->code);
+	if (n == CITY && strcmp(st->code, "log.lost_tail") == 0) {
+		W.has_said[row->row.partition] = true;
+	}
 	row->row.is_stopped = true;
 	row->row.stopped_at = st->at;
 	snprintf(row->row.why, sizeof row->row.why, "%s", st->code);
