@@ -464,12 +464,7 @@ status_writer(void *flow, struct gx_jw *j)
 static void
 accept_writer(void *flow)
 {
-	struct gx_writer *w = flow;
-
-	w->guard_off_until_ms = gx_mono_ms() + w->conf.guard_window_ms;
-	for (size_t i = 0; i < w->n_streams; i++) {
-		memset(w->streams[i].buckets, 0, sizeof w->streams[i].buckets);
-	}
+	gx_writer_guard_accept(flow);
 }
 
 static void
