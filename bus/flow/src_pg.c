@@ -22,6 +22,7 @@
 #include "flow/src_pg_int.h"
 
 #include "base/log.h"
+#include "base/text.h"
 
 #define STATUS_MS 1000	   /* word to the server that we live */
 #define LOOK_MS 5000	   /* look at the lag */
@@ -59,6 +60,10 @@ free_source(struct gx_source **s)
 	gx_buf_free(&src->pos);
 	gx_buf_free(&src->values);
 	gx_buf_free(&src->fetched);
+	gx_buf_free(&src->text);
+	gx_buf_free(&src->old_text);
+	gx_buf_free(&src->name);
+	gx_iconv_free(&src->charset);
 	gx_mem_free(src->todo);
 	gx_mem_free(src->tables);
 	gx_mem_free(src->streams);
@@ -79,6 +84,9 @@ gx_src_pg_new(const struct gx_source_conf *conf, struct gx_source **out,
 	gx_buf_init(&src->pos, GX_PG_POS_MAX);
 	gx_buf_init(&src->values, 32u << 20);
 	gx_buf_init(&src->fetched, 1u << 20);
+	gx_buf_init(&src->text, 64u << 20);
+	gx_buf_init(&src->old_text, 64u << 20);
+	gx_buf_init(&src->name, 4096);
 	src->lag = -1;
 	*out = &src->base;
 	rc = gx_src_pg_read_conf(src, conf, e);

@@ -8,6 +8,7 @@
  *   src_pg_table.c tables and publication: do they fit the declaration
  *   src_pg_read.c  full readings
  *   src_pg_change.c changes in commit order
+ *   src_pg_text.c  the encoding of names and values
  *   src_pg_out.c   decoder of pgoutput
  *   src_pg_pos.c   positions
  */
@@ -147,6 +148,10 @@ struct gx_src_pg {
 	size_t n_todo, todo_at, todo_max;
 	struct gx_host_out old_out, new_out;
 	struct gx_buf pos, values, fetched;
+	/* Names and values in the database's encoding; NULL: that is UTF-8. */
+	struct gx_iconv *charset;
+	struct gx_buf text, old_text, name;
+	bool spoilt[GX_HOST_COLUMNS], old_spoilt[GX_HOST_COLUMNS];
 	char time[GX_TIME_LEN + 1];
 	struct gx_abi_text row[GX_HOST_COLUMNS], old_row[GX_HOST_COLUMNS];
 	struct gx_pgo_value cells[GX_PGO_COLUMNS];
@@ -194,6 +199,20 @@ enum gx_rc gx_src_pg_open_ctl(struct gx_src_pg *src,
 enum gx_rc gx_src_pg_look(struct gx_src_pg *src, struct gx_err *e) GX_MUSTCHECK;
 /* GX_FENCED if the slot is held by another, else GX_ABORT. */
 enum gx_rc gx_src_pg_lost(struct gx_src_pg *src, struct gx_err *e);
+
+/* ---- src_pg_text.c ---- */
+/* name: the server's word for the encoding.  GX_FATAL "source.encoding": one
+ * that we do not read. */
+enum gx_rc gx_src_pg_set_charset(struct gx_src_pg *src, const char *name,
+				 struct gx_err *e) GX_MUSTCHECK;
+/* Values as they came -> UTF-8, those that are none marked and left as they
+ * are.  What was converted lies in text. */
+void gx_src_pg_decode(struct gx_src_pg *src, struct gx_abi_text *row, size_t n,
+		      bool *spoilt, struct gx_buf *text);
+/* A name in UTF-8, lent until the next one; as it came if it is no text. */
+struct gx_slice gx_src_pg_name(struct gx_src_pg *src, struct gx_slice name);
+/* Tell the host what is no text in the row that it is given next. */
+void gx_src_pg_spoil(const struct pg_table *t, const bool *spoilt);
 
 /* ---- src_pg_table.c ---- */
 /* Stop tables that left the publication, or that are not the same any more. */

@@ -43,11 +43,9 @@ check_server(struct gx_src_pg *src, struct gx_err *e)
 	if (rc != GX_OK) {
 		return rc;
 	}
-	if (strcmp(gx_rows_str(r, 0, 4), "SQL_ASCII") == 0) {
-		return GX_ERR(e, GX_FATAL, "source.encoding",
-			      "the database is SQL_ASCII: nobody knows what "
-			      "its bytes mean; dump it and restore it into one "
-			      "with the encoding they are in (UTF8, EUC_CN)");
+	rc = gx_src_pg_set_charset(src, gx_rows_str(r, 0, 4), e);
+	if (rc != GX_OK) {
+		return rc;
 	}
 	if (gx_rows_bool(r, 0, 1)) {
 		return GX_ERR(e, GX_FATAL, "source.standby",

@@ -19,8 +19,9 @@ struct gx_pg;
 /* Connect.  conninfo: libpq string; app: application_name; replication: open
  * a logical replication connection ("replication=database").  Sets the
  * time-outs of docs/kafka.md (lock_timeout, idle_in_transaction, keepalives,
- * tcp_user_timeout), client_encoding UTF8, timezone +08, datestyle ISO.  No
- * lock_timeout with replication: a slot is made behind old transactions.
+ * tcp_user_timeout), client_encoding UTF8, timezone +08, datestyle ISO.  With
+ * replication: no lock_timeout (a slot is made behind old transactions), and
+ * names and values come as the database has them, unconverted and unchecked.
  * GX_AGAIN "pg.away" (host named) | GX_FATAL "pg.auth", "pg.conninfo". */
 enum gx_rc gx_pg_open(const char *conninfo, const char *app, bool replication,
 		      struct gx_pg **out, struct gx_err *e) GX_MUSTCHECK;
@@ -98,7 +99,7 @@ struct gx_repl_msg {
 	struct gx_slice data; /* pgoutput bytes, lent until the next call */
 };
 /* GX_AGAIN: nothing within timeout_ms.  GX_ABORT: the connection ended.
- * GX_FATAL "source.encoding": a change holds bytes that are no character. */
+ * GX_FATAL: it would end here for ever. */
 enum gx_rc gx_pg_repl_next(struct gx_pg *pg, int timeout_ms,
 			   struct gx_repl_msg *m,
 			   struct gx_err *e) GX_MUSTCHECK;
