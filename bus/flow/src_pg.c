@@ -34,6 +34,24 @@ static const struct gx_source_ops src_pg_ops;
 /* ---- made and freed ---- */
 
 static void
+drop_source(struct gx_source *s)
+{
+	struct gx_src_pg *src = src_pg_of(s);
+
+	gx_pg_close(&src->snap);
+	gx_src_pg_close_repl(src);
+	gx_pg_close(&src->ctl);
+	src->phase = PG_IDLE;
+	src->is_copying = false;
+	src->in_tx = false;
+	src->n_todo = 0;
+	src->todo_at = 0;
+	src->own_pid = 0;
+	src->n_fetched = 0;
+	src->lag = -1;
+}
+
+static void
 free_source(struct gx_source **s)
 {
 	struct gx_src_pg *src;
@@ -43,9 +61,7 @@ free_source(struct gx_source **s)
 	}
 	src = src_pg_of(*s);
 	*s = NULL;
-	gx_pg_close(&src->ctl);
-	gx_pg_close(&src->repl);
-	gx_pg_close(&src->snap);
+	drop_source(&src->base);
 	for (size_t i = 0; i < src->n_tables; i++) {
 		gx_host_free(&src->tables[i].host);
 		gx_buf_free(&src->tables[i].seen_columns);
@@ -176,26 +192,7 @@ gx_src_pg_stop_table(struct gx_src_pg *src, struct pg_table *t,
 	}
 }
 
-/* ---- take and drop ---- */
-
-static void
-drop_source(struct gx_source *s)
-{
-	struct gx_src_pg *src = src_pg_of(s);
-
-	gx_pg_close(&src->snap);
-	gx_pg_close(&src->repl);
-	gx_pg_close(&src->ctl);
-	src->phase = PG_IDLE;
-	src->is_streaming = false;
-	src->is_copying = false;
-	src->in_tx = false;
-	src->n_todo = 0;
-	src->todo_at = 0;
-	src->own_pid = 0;
-	src->n_fetched = 0;
-	src->lag = -1;
-}
+/* ---- take ---- */
 
 static enum gx_rc
 take_source(struct gx_source *s, struct gx_err *e)
@@ -471,11 +468,14 @@ read_source(struct gx_source *s, int timeout_ms, struct gx_rec *rec,
 		if (src->phase == PG_CHANGES) {
 			return read_change(src, timeout_ms, rec, e);
 		}
-		if (src->phase != PG_READING) {
+		if (src->phase == PG_IDLE || src->phase == PG_TAKEN) {
 			return GX_ERR(e, GX_ABORT, "source.not_taken",
 				      "the source is not taken");
 		}
-		rc = gx_src_pg_read_on(src, timeout_ms, rec, &has_rec, e);
+		rc = src->phase == PG_MAKING
+			     ? gx_src_pg_await_slot(src, timeout_ms, e)
+			     : gx_src_pg_read_on(src, timeout_ms, rec, &has_rec,
+						 e);
 		if (rc != GX_OK || has_rec) {
 			return rc;
 		}

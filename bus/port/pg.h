@@ -87,6 +87,18 @@ enum gx_rc gx_pg_copy_get(struct gx_pg *pg, int timeout_ms,
 			  struct gx_slice *row, bool *is_end,
 			  struct gx_err *e) GX_MUSTCHECK;
 
+/* A statement whose answer may take long, on either kind of connection.
+ * answer: *rows NULL while there is none within timeout_ms.  cancel: ask the
+ * server to give it up; the connection is to be closed then. */
+enum gx_rc gx_pg_ask(struct gx_pg *pg, const char *sql,
+		     struct gx_err *e) GX_MUSTCHECK;
+enum gx_rc gx_pg_answer(struct gx_pg *pg, int timeout_ms,
+			const struct gx_rows **rows,
+			struct gx_err *e) GX_MUSTCHECK;
+void gx_pg_cancel(struct gx_pg *pg);
+/* Of the server process behind the connection. */
+int64_t gx_pg_pid(const struct gx_pg *pg);
+
 /* Logical replication on a connection opened with replication = true.
  * query/exec work for IDENTIFY_SYSTEM, CREATE_REPLICATION_SLOT (simple). */
 enum gx_rc gx_pg_repl_start(struct gx_pg *pg, const char *start_sql,

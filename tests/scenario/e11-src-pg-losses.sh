@@ -280,9 +280,35 @@ step_old_transaction() {
 	drive --idle 1000 &
 	first=$!
 	ask 'SELECT pg_sleep(6.5)' >/dev/null
+	pid=$(ask "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+AND state = 'idle in transaction'")
+	has "^wait slot.waits .* process $pid, open since [0-9-]{10} [0-9:]{8} \\("
 	let_go
 	wait $first
 	lines '^0 .*"op":"u"' 2
+	fresh "who gives it up is gone at once, and leaves no slot"
+	hold "INSERT INTO ac01(aac001, aac003) VALUES ('OPEN', 'n')"
+	began=$(date +%s)
+	drive --wait 3000
+	[ $(($(date +%s) - began)) -lt 8 ] || fail "$STEP: it did not end"
+	has '^wait slot.waits '
+	wait_until 5 slots 0
+	let_go
+	ask 'SELECT pg_sleep(0.3)' >/dev/null
+	slots 0
+	drive
+	lines '^0 .*"op":"u"' 2
+	fresh "and its ceiling is watched"
+	ceilings
+	hold "INSERT INTO ac01(aac001, aac003) VALUES ('OPEN', 'n')"
+	drive --idle 30000 &
+	first=$!
+	wait_until 10 held
+	fill 30000
+	wait $first
+	has '^error fatal slot.lag_max '
+	let_go
+	slots 0
 }
 
 fill() {

@@ -92,6 +92,14 @@ wait_until 30 stopped_with gx_city social guard.mass_change
 stop_part city
 start_gxbusd city
 wait_until 30 alarms 3
+# It rests, but what the department keeps for it is still watched.
+is_watched() {
+	[ "$(ask gx_city "SELECT status -> 'detail' ->> 'source_lag_bytes'
+FROM gx_flow WHERE flow = 'social' AND code = 'guard.mass_change'")" -ge 1 ]
+}
+wait_until 15 is_watched
+at city flow show social
+shows 'gxbus flow resume social --accept'
 wait_until 30 heads_equal
 [ "$(heads gx_hub)" = "$before" ] || fail "something came through"
 [ "$(table_digest gx_hub)" = "$digest" ] || fail "the table changed"
