@@ -13,6 +13,9 @@
  * the whole record was not even JSON or did not fit.  It is told the same way
  * for a row that is gone, of which nothing but the key columns are there.
  *
+ * A value that is no text is never made one: a replacement character in a name
+ * would be a silent difference.  Its row is set aside, bytes and all.
+ *
  * A record that is longer than a line may be is rejected with the keyword
  * record.too_large; its original is then kept with each value cut, because a
  * quarantine is no place for a scanned document.
@@ -23,6 +26,8 @@
  * that is a fault of the program and not of the department's data.
  */
 #include "adapters/host_int.h"
+
+#include "base/text.h"
 
 #define ORIGINAL_CUT 4096 /* of each value when the record is too long */
 #define ORIGINAL_MAX (4u << 20)
@@ -279,7 +284,9 @@ build_key(struct gx_host *h, const struct gx_abi_text *row, struct gx_buf *key)
 	enum gx_rc rc;
 
 	for (size_t i = 0; i < h->n_columns; i++) {
-		only[i] = h->is_key[i] ? row[i] : (struct gx_abi_text){NULL, 0};
+		only[i] = h->is_key[i] && !h->is_spoilt[i]
+				  ? row[i]
+				  : (struct gx_abi_text){NULL, 0};
 	}
 	rc = feed(h, only, &h->key_data, &ignored);
 	h->n_faults = n_faults;
@@ -306,6 +313,18 @@ cut_value(struct gx_abi_text v, bool is_cut)
 }
 
 static void
+put_hex(struct gx_jw *w, struct gx_abi_text v)
+{
+	size_t n = v.n < ORIGINAL_CUT ? v.n : ORIGINAL_CUT;
+	char text[2 * ORIGINAL_CUT + 1];
+
+	gx_hex(v.p, n, text);
+	gx_jw_begin(w, '{');
+	gx_jw_kv_str(w, "hex", text);
+	gx_jw_end(w, '}');
+}
+
+static void
 put_original(struct gx_host *h, const struct gx_abi_text *row, bool is_cut)
 {
 	struct gx_jw w;
@@ -317,6 +336,8 @@ put_original(struct gx_host *h, const struct gx_abi_text *row, bool is_cut)
 		gx_jw_name(&w, h->columns[i]);
 		if (row[i].p == NULL) {
 			gx_jw_null(&w);
+		} else if (h->is_spoilt[i]) {
+			put_hex(&w, row[i]);
 		} else {
 			gx_jw_str(&w, cut_value(row[i], is_cut));
 		}
@@ -340,6 +361,43 @@ build_reject(struct gx_host *h, const struct gx_abi_text *row, bool is_long,
 	out->original = gx_buf_view(&h->original);
 }
 
+void
+gx_host_spoil(struct gx_host *h, size_t i)
+{
+	GX_ASSERT(i < h->n_columns);
+	h->is_spoilt[i] = true;
+	h->has_spoilt = true;
+}
+
+static void
+forget_spoilt(struct gx_host *h)
+{
+	memset(h->is_spoilt, 0, sizeof(h->is_spoilt));
+	h->has_spoilt = false;
+}
+
+/* The other reasons are told when the bytes are mended. */
+static void
+refuse_spoilt(struct gx_host *h, const struct gx_abi_text *row,
+	      struct gx_slice time, struct gx_host_out *out)
+{
+	for (size_t i = 0; i < h->n_map; i++) {
+		const struct gx_abi_map *m = &h->map[i];
+
+		if (m->column != GX_ABI_NONE && h->is_spoilt[m->column]) {
+			add_fault(h, h->items[m->item].pointer, "encoding",
+				  "bytes that are no text in the encoding of "
+				  "the source");
+		}
+	}
+	out->line.time = time;
+	if (build_key(h, row, &h->key)) {
+		out->line.key = gx_buf_view(&h->key);
+	}
+	build_reject(h, row, false, out);
+	forget_spoilt(h);
+}
+
 enum gx_rc
 gx_host_row(struct gx_host *h, const struct gx_abi_text *row,
 	    struct gx_slice time, struct gx_host_out *out, struct gx_err *e)
@@ -349,6 +407,10 @@ gx_host_row(struct gx_host *h, const struct gx_abi_text *row,
 
 	memset(out, 0, sizeof(*out));
 	h->n_faults = 0;
+	if (h->has_spoilt) {
+		refuse_spoilt(h, row, time, out);
+		return GX_OK;
+	}
 	rc = feed(h, row, &h->data, e);
 	if (rc == GX_FATAL) {
 		return rc;
@@ -392,8 +454,11 @@ enum gx_rc
 gx_host_key(struct gx_host *h, const struct gx_abi_text *row,
 	    struct gx_slice time, struct gx_host_out *out, struct gx_err *e)
 {
+	bool has_key = build_key(h, row, &h->old_key);
+
 	memset(out, 0, sizeof(*out));
-	if (!build_key(h, row, &h->old_key)) {
+	forget_spoilt(h);
+	if (!has_key) {
 		return GX_ERR(e, GX_REJECT, "adapter.no_key",
 			      "no key can be made of the row that is gone");
 	}

@@ -41,6 +41,12 @@ bool gx_host_column_is_key(const struct gx_host *h, size_t i);
 /* GX_ABI_HOLDS_* bits every conversion of the column takes. */
 unsigned gx_host_column_holds(const struct gx_host *h, size_t i);
 
+/* Value i of the next row is no text: bytes that its source's encoding does
+ * not know.  A row is then set aside, with the keyword "encoding" at each item
+ * made from the value and no other reason; its original shows the bytes as
+ * {"hex":"..."}.  No key is made of it.  Forgotten after that row or key. */
+void gx_host_spoil(struct gx_host *h, size_t i);
+
 /* A finished line or a reject.  All lent until the next call on h that makes
  * one of the same kind (row or key). */
 struct gx_host_out {

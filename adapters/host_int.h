@@ -27,6 +27,8 @@ struct gx_host {
 	const char *columns[GX_HOST_COLUMNS];
 	bool is_key[GX_HOST_COLUMNS];
 	unsigned holds[GX_HOST_COLUMNS];
+	bool is_spoilt[GX_HOST_COLUMNS]; /* in the row that comes */
+	bool has_spoilt;
 
 	/* The record being made. */
 	struct gx_buf *target; /* data or key_data */

@@ -8,7 +8,7 @@
  *
  * What passes is shown in short, with the SM3 of the file: the digest that
  * goes into "former" when the file is changed later (docs/resource.md).  A
- * refused one leaves stdout empty and ends with 5; a file that cannot be
+ * refused one is told all its faults, leaves stdout empty and ends with 5; a file that cannot be
  * opened ends with 3, so that it never looks like an answer about a
  * declaration.  Nothing is written.
  */
@@ -67,6 +67,12 @@ show(struct gx_cli *cli, const struct gx_resource *r)
 	return code;
 }
 
+static void
+say_fault(void *ctx, const struct gx_err *fault)
+{
+	(void)gx_cli_fail_err(ctx, GX_X_INVALID, fault);
+}
+
 int
 gx_cmd_resource_check(struct gx_cli *cli)
 {
@@ -79,8 +85,8 @@ gx_cmd_resource_check(struct gx_cli *cli)
 			cli, errno == ENOENT ? GX_X_NOT_FOUND : GX_X_FAILED,
 			"cli.file", cli->args[0], strerror(errno));
 	}
-	if (gx_resource_load(cli->args[0], &r, &e) != GX_OK) {
-		return gx_cli_fail_err(cli, GX_X_INVALID, &e);
+	if (gx_resource_check(cli->args[0], say_fault, cli, &r, &e) != GX_OK) {
+		return GX_X_INVALID;
 	}
 	code = show(cli, r);
 	gx_resource_free(&r);

@@ -52,7 +52,8 @@ struct gx_source_ops {
 	enum gx_rc (*start)(struct gx_source *s, const struct gx_slice *pos,
 			    size_t n, struct gx_slice released,
 			    struct gx_err *e);
-	/* GX_OK: rec filled.  GX_AGAIN: nothing within the time-out.
+	/* GX_OK: rec filled.  GX_AGAIN: nothing within the time-out; with
+	 * e->code: it waits for what e says.
 	 * GX_REJECT: stream rec->stream stops with e, its neighbours go on.
 	 * GX_ABORT: connection lost, take over again.  GX_FENCED: another has
 	 * the source.  GX_FATAL: the flow stops. */

@@ -22,6 +22,7 @@
 #include "flow/src_pg_int.h"
 
 #include "base/log.h"
+#include "base/text.h"
 
 #define STATUS_MS 1000	   /* word to the server that we live */
 #define LOOK_MS 5000	   /* look at the lag */
@@ -33,6 +34,24 @@ static const struct gx_source_ops src_pg_ops;
 /* ---- made and freed ---- */
 
 static void
+drop_source(struct gx_source *s)
+{
+	struct gx_src_pg *src = src_pg_of(s);
+
+	gx_pg_close(&src->snap);
+	gx_src_pg_close_repl(src);
+	gx_pg_close(&src->ctl);
+	src->phase = PG_IDLE;
+	src->is_copying = false;
+	src->in_tx = false;
+	src->n_todo = 0;
+	src->todo_at = 0;
+	src->own_pid = 0;
+	src->n_fetched = 0;
+	src->lag = -1;
+}
+
+static void
 free_source(struct gx_source **s)
 {
 	struct gx_src_pg *src;
@@ -42,9 +61,7 @@ free_source(struct gx_source **s)
 	}
 	src = src_pg_of(*s);
 	*s = NULL;
-	gx_pg_close(&src->ctl);
-	gx_pg_close(&src->repl);
-	gx_pg_close(&src->snap);
+	drop_source(&src->base);
 	for (size_t i = 0; i < src->n_tables; i++) {
 		gx_host_free(&src->tables[i].host);
 		gx_buf_free(&src->tables[i].seen_columns);
@@ -59,6 +76,10 @@ free_source(struct gx_source **s)
 	gx_buf_free(&src->pos);
 	gx_buf_free(&src->values);
 	gx_buf_free(&src->fetched);
+	gx_buf_free(&src->text);
+	gx_buf_free(&src->old_text);
+	gx_buf_free(&src->name);
+	gx_iconv_free(&src->charset);
 	gx_mem_free(src->todo);
 	gx_mem_free(src->tables);
 	gx_mem_free(src->streams);
@@ -79,6 +100,9 @@ gx_src_pg_new(const struct gx_source_conf *conf, struct gx_source **out,
 	gx_buf_init(&src->pos, GX_PG_POS_MAX);
 	gx_buf_init(&src->values, 32u << 20);
 	gx_buf_init(&src->fetched, 1u << 20);
+	gx_buf_init(&src->text, 64u << 20);
+	gx_buf_init(&src->old_text, 64u << 20);
+	gx_buf_init(&src->name, 4096);
 	src->lag = -1;
 	*out = &src->base;
 	rc = gx_src_pg_read_conf(src, conf, e);
@@ -168,26 +192,7 @@ gx_src_pg_stop_table(struct gx_src_pg *src, struct pg_table *t,
 	}
 }
 
-/* ---- take and drop ---- */
-
-static void
-drop_source(struct gx_source *s)
-{
-	struct gx_src_pg *src = src_pg_of(s);
-
-	gx_pg_close(&src->snap);
-	gx_pg_close(&src->repl);
-	gx_pg_close(&src->ctl);
-	src->phase = PG_IDLE;
-	src->is_streaming = false;
-	src->is_copying = false;
-	src->in_tx = false;
-	src->n_todo = 0;
-	src->todo_at = 0;
-	src->own_pid = 0;
-	src->n_fetched = 0;
-	src->lag = -1;
-}
+/* ---- take ---- */
 
 static enum gx_rc
 take_source(struct gx_source *s, struct gx_err *e)
@@ -463,11 +468,14 @@ read_source(struct gx_source *s, int timeout_ms, struct gx_rec *rec,
 		if (src->phase == PG_CHANGES) {
 			return read_change(src, timeout_ms, rec, e);
 		}
-		if (src->phase != PG_READING) {
+		if (src->phase == PG_IDLE || src->phase == PG_TAKEN) {
 			return GX_ERR(e, GX_ABORT, "source.not_taken",
 				      "the source is not taken");
 		}
-		rc = gx_src_pg_read_on(src, timeout_ms, rec, &has_rec, e);
+		rc = src->phase == PG_MAKING
+			     ? gx_src_pg_await_slot(src, timeout_ms, e)
+			     : gx_src_pg_read_on(src, timeout_ms, rec, &has_rec,
+						 e);
 		if (rc != GX_OK || has_rec) {
 			return rc;
 		}

@@ -44,8 +44,10 @@ take_relation(struct gx_src_pg *src, const struct gx_pgo_msg *m,
 	for (size_t i = 0; i < src->n_tables; i++) {
 		struct pg_table *t = &src->tables[i];
 
-		if (gx_slice_eq(m->ns, gx_slice_str(t->ns)) &&
-		    gx_slice_eq(m->name, gx_slice_str(t->name))) {
+		if (gx_slice_eq(gx_src_pg_name(src, m->ns),
+				gx_slice_str(t->ns)) &&
+		    gx_slice_eq(gx_src_pg_name(src, m->name),
+				gx_slice_str(t->name))) {
 			return gx_src_pg_relation(src, m, t, e);
 		}
 		if (t->oid == m->relation) {
@@ -104,6 +106,8 @@ pick_row(struct gx_src_pg *src, const struct pg_table *t,
 	 const struct gx_pgo_tuple *tuple, struct gx_abi_text *row,
 	 size_t *n_unsent, struct gx_err *e)
 {
+	bool is_old = row == src->old_row;
+
 	*n_unsent = 0;
 	if (tuple->n != t->n_rel_columns) {
 		return GX_ERR(e, GX_FATAL, "source.protocol",
@@ -132,6 +136,9 @@ pick_row(struct gx_src_pg *src, const struct pg_table *t,
 			(*n_unsent)++;
 		}
 	}
+	gx_src_pg_decode(src, row, gx_host_n_columns(t->host),
+			 is_old ? src->old_spoilt : src->spoilt,
+			 is_old ? &src->old_text : &src->text);
 	return GX_OK;
 }
 
@@ -178,7 +185,7 @@ key_params(struct gx_src_pg *src, const struct pg_table *t,
 		if (!gx_host_column_is_key(t->host, i)) {
 			continue;
 		}
-		if (src->row[i].p == NULL) {
+		if (src->row[i].p == NULL || src->spoilt[i]) {
 			return false;
 		}
 		at[n++] = b->n;
@@ -192,6 +199,43 @@ key_params(struct gx_src_pg *src, const struct pg_table *t,
 	return n > 0 && !b->failed;
 }
 
+static bool
+is_unsent(const struct gx_abi_text *v)
+{
+	return v->p == NULL && v->n == 1;
+}
+
+/* No value of these can be told: the row is set aside. */
+static void
+spoil_unsent(struct gx_src_pg *src, const struct pg_table *t)
+{
+	for (size_t i = 0; i < gx_host_n_columns(t->host); i++) {
+		if (is_unsent(&src->row[i])) {
+			src->row[i].n = 0;
+			src->spoilt[i] = true;
+		}
+	}
+}
+
+/* 22021 and 22P05: the server met bytes that are no character. */
+static bool
+is_no_text(enum gx_rc rc, const struct gx_err *e)
+{
+	return rc == GX_REJECT && (strstr(e->text, "22021") != NULL ||
+				   strstr(e->text, "22P05") != NULL);
+}
+
+static bool
+has_spoilt_key(const struct gx_src_pg *src, const struct pg_table *t)
+{
+	for (size_t i = 0; i < gx_host_n_columns(t->host); i++) {
+		if (gx_host_column_is_key(t->host, i) && src->spoilt[i]) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Fill the values of src->row that were not sent.  *is_gone: no such row. */
 static enum gx_rc
 fetch_unsent(struct gx_src_pg *src, struct pg_table *t, bool *is_gone,
@@ -203,7 +247,7 @@ fetch_unsent(struct gx_src_pg *src, struct pg_table *t, bool *is_gone,
 	int n = 0;
 	enum gx_rc rc;
 
-	*is_gone = true;
+	*is_gone = !has_spoilt_key(src, t);
 	if (!key_params(src, t, params, &n)) {
 		return GX_OK;
 	}
@@ -211,7 +255,12 @@ fetch_unsent(struct gx_src_pg *src, struct pg_table *t, bool *is_gone,
 	(void)put_fetch(&sql, t);
 	rc = gx_pg_query(src->ctl, gx_buf_str(&sql), n, params, &r, e);
 	gx_buf_free(&sql);
-	if (rc == GX_REJECT) { /* no character, or a key of another type */
+	if (is_no_text(rc, e)) {
+		*is_gone = false;
+		spoil_unsent(src, t);
+		return GX_OK;
+	}
+	if (rc == GX_REJECT) { /* a key of another type */
 		gx_err_note(e, "fetching from %s.%s", t->ns, t->name);
 		gx_src_pg_stop_table(src, t, e);
 		return GX_OK;
@@ -229,7 +278,7 @@ fetch_unsent(struct gx_src_pg *src, struct pg_table *t, bool *is_gone,
 	for (size_t i = 0; i < gx_host_n_columns(t->host); i++) {
 		struct gx_abi_text *v = &src->row[i];
 
-		if (v->p == NULL && v->n == 1) {
+		if (is_unsent(v)) {
 			struct gx_slice s = gx_rows_slice(r, 0, (int)i);
 
 			*v = (struct gx_abi_text){
@@ -248,8 +297,9 @@ complete_row(struct gx_src_pg *src, struct pg_table *t,
 	for (size_t i = 0; has_all && i < gx_host_n_columns(t->host); i++) {
 		struct gx_abi_text *v = &src->row[i];
 
-		if (v->p == NULL && v->n == 1) {
+		if (is_unsent(v)) {
 			*v = src->old_row[i];
+			src->spoilt[i] = src->old_spoilt[i];
 			has_all = v->p != NULL || v->n == 0;
 		}
 	}
@@ -300,6 +350,7 @@ take_old(struct gx_src_pg *src, struct pg_table *t, const struct gx_pgo_msg *m,
 	if (rc != GX_OK) {
 		return rc;
 	}
+	gx_src_pg_spoil(t, src->old_spoilt);
 	rc = gx_host_key(t->host, src->old_row,
 			 gx_slice(src->time, GX_TIME_LEN), &src->old_out,
 			 &no_key);
@@ -329,6 +380,7 @@ take_upsert(struct gx_src_pg *src, struct pg_table *t,
 		return GX_OK; /* the change stays unread, and so unreleased */
 	}
 	if (rc == GX_OK && !is_gone) {
+		gx_src_pg_spoil(t, src->spoilt);
 		rc = gx_host_row(t->host, src->row,
 				 gx_slice(src->time, GX_TIME_LEN),
 				 &src->new_out, e);

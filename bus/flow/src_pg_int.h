@@ -4,10 +4,12 @@
  *   src_pg.c       the source's face: take, start, read, release, drop
  *   src_pg_start.c where do streams and slot stand, may we go on
  *   src_pg_conf.c  reading the declaration
- *   src_pg_slot.c  the slot: take, make, watch, drop
+ *   src_pg_slot.c  the slot: take, watch, drop
+ *   src_pg_make.c  the slot made, behind the department's transactions
  *   src_pg_table.c tables and publication: do they fit the declaration
  *   src_pg_read.c  full readings
  *   src_pg_change.c changes in commit order
+ *   src_pg_text.c  the encoding of names and values
  *   src_pg_out.c   decoder of pgoutput
  *   src_pg_pos.c   positions
  */
@@ -84,7 +86,7 @@ struct pg_todo {
 	bool is_change;
 };
 
-enum pg_phase { PG_IDLE, PG_TAKEN, PG_READING, PG_CHANGES };
+enum pg_phase { PG_IDLE, PG_TAKEN, PG_MAKING, PG_READING, PG_CHANGES };
 
 struct gx_src_pg {
 	struct gx_source base;
@@ -126,6 +128,7 @@ struct gx_src_pg {
 	uint64_t released_lsn; /* may be confirmed */
 	int64_t confirmed_at_ms, looked_at_ms, published_at_ms;
 	int64_t older_than_xid; /* what wait_older waits for, 0 none */
+	int64_t asked_at_ms;	/* for the slot: PG_MAKING */
 	int64_t lag;
 
 	/* Full reading. */
@@ -147,6 +150,10 @@ struct gx_src_pg {
 	size_t n_todo, todo_at, todo_max;
 	struct gx_host_out old_out, new_out;
 	struct gx_buf pos, values, fetched;
+	/* Names and values in the database's encoding; NULL: that is UTF-8. */
+	struct gx_iconv *charset;
+	struct gx_buf text, old_text, name;
+	bool spoilt[GX_HOST_COLUMNS], old_spoilt[GX_HOST_COLUMNS];
 	char time[GX_TIME_LEN + 1];
 	struct gx_abi_text row[GX_HOST_COLUMNS], old_row[GX_HOST_COLUMNS];
 	struct gx_pgo_value cells[GX_PGO_COLUMNS];
@@ -170,6 +177,9 @@ enum gx_rc gx_src_pg_read_conf(struct gx_src_pg *src,
 enum gx_rc gx_src_pg_start(struct gx_source *s, const struct gx_slice *pos,
 			   size_t n, struct gx_slice released,
 			   struct gx_err *e) GX_MUSTCHECK;
+/* The slot is there: begin to read.  snapshot: that it exported, "" none. */
+enum gx_rc gx_src_pg_begin(struct gx_src_pg *src, const char *snapshot,
+			   struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_src_pg_parse_pos(struct gx_slice text, struct gx_pg_place *place,
 			       struct gx_pg_pos *pos,
 			       struct gx_err *e) GX_MUSTCHECK;
@@ -178,10 +188,6 @@ enum gx_rc gx_src_pg_parse_pos(struct gx_slice text, struct gx_pg_place *place,
 /* Open ctl and repl, look at server, tables, publication and slot; take the
  * slot if it is there. */
 enum gx_rc gx_src_pg_take_slot(struct gx_src_pg *src,
-			       struct gx_err *e) GX_MUSTCHECK;
-/* Make the slot; exports a snapshot by name until the next command. */
-enum gx_rc gx_src_pg_make_slot(struct gx_src_pg *src, char *snapshot,
-			       size_t snapshot_max,
 			       struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_src_pg_start_slot(struct gx_src_pg *src,
 				struct gx_err *e) GX_MUSTCHECK;
@@ -194,6 +200,31 @@ enum gx_rc gx_src_pg_open_ctl(struct gx_src_pg *src,
 enum gx_rc gx_src_pg_look(struct gx_src_pg *src, struct gx_err *e) GX_MUSTCHECK;
 /* GX_FENCED if the slot is held by another, else GX_ABORT. */
 enum gx_rc gx_src_pg_lost(struct gx_src_pg *src, struct gx_err *e);
+
+/* ---- src_pg_make.c ---- */
+/* Ask the server for the slot; PG_MAKING until it is there. */
+enum gx_rc gx_src_pg_ask_slot(struct gx_src_pg *src,
+			      struct gx_err *e) GX_MUSTCHECK;
+/* GX_AGAIN: not made within timeout_ms, with e "slot.waits" after a while;
+ * GX_OK: made, the reading begins.  Else as start. */
+enum gx_rc gx_src_pg_await_slot(struct gx_src_pg *src, int timeout_ms,
+				struct gx_err *e) GX_MUSTCHECK;
+/* Close the connection of the slot; a slot in the making is given up. */
+void gx_src_pg_close_repl(struct gx_src_pg *src);
+
+/* ---- src_pg_text.c ---- */
+/* name: the server's word for the encoding.  GX_FATAL "source.encoding": one
+ * that we do not read. */
+enum gx_rc gx_src_pg_set_charset(struct gx_src_pg *src, const char *name,
+				 struct gx_err *e) GX_MUSTCHECK;
+/* Values as they came -> UTF-8, those that are none marked and left as they
+ * are.  What was converted lies in text. */
+void gx_src_pg_decode(struct gx_src_pg *src, struct gx_abi_text *row, size_t n,
+		      bool *spoilt, struct gx_buf *text);
+/* A name in UTF-8, lent until the next one; as it came if it is no text. */
+struct gx_slice gx_src_pg_name(struct gx_src_pg *src, struct gx_slice name);
+/* Tell the host what is no text in the row that it is given next. */
+void gx_src_pg_spoil(const struct pg_table *t, const bool *spoilt);
 
 /* ---- src_pg_table.c ---- */
 /* Stop tables that left the publication, or that are not the same any more. */

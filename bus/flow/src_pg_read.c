@@ -20,8 +20,9 @@
  * server says for each row which of them have it already, because only it
  * knows the order of its keys.
  *
- * A table that the server cannot hand over (a byte that is no character) stops
- * alone: a savepoint before each COPY keeps the snapshot for the others.  A row
+ * A table that the server cannot hand over stops alone: a savepoint before each
+ * COPY keeps the snapshot for the others.  Values are asked for as they lie
+ * there, so that bytes that are no character set only their row aside.  A row
  * that is longer than we keep in memory is handed over with its values cut;
  * what is left is still longer than a record may be, and so it is set aside.
  */
@@ -191,7 +192,7 @@ put_copy(struct gx_src_pg *src, struct gx_buf *b, const struct pg_table *t)
 	}
 	(void)gx_buf_puts(b, " ORDER BY ");
 	put_key_columns(b, t);
-	(void)gx_buf_puts(b, ") TO STDOUT");
+	(void)gx_buf_puts(b, ") TO STDOUT (ENCODING 'SQL_ASCII')");
 	return is_good && !b->failed;
 }
 
@@ -384,7 +385,7 @@ note_key(struct gx_src_pg *src, const struct pg_table *t, struct pg_stream *st)
 		if (!gx_host_column_is_key(t->host, i)) {
 			continue;
 		}
-		if (src->row[i].p == NULL) {
+		if (src->row[i].p == NULL || src->spoilt[i]) {
 			return; /* NULL has no place in an order */
 		}
 		gx_jw_str(&w, gx_slice(src->row[i].p, src->row[i].n));
@@ -418,6 +419,8 @@ take_row(struct gx_src_pg *src, struct pg_table *t, struct gx_slice row,
 			      t->name);
 	}
 	memcpy(src->row, all, n * sizeof(all[0]));
+	gx_src_pg_decode(src, src->row, n, src->spoilt, &src->text);
+	gx_src_pg_spoil(t, src->spoilt);
 	rc = gx_host_row(t->host, src->row, gx_slice(src->time, GX_TIME_LEN),
 			 out, e);
 	if (rc != GX_OK) {

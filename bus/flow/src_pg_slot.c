@@ -1,5 +1,5 @@
 /*
- * The slot of a PostgreSQL source: take, make, watch, drop.
+ * The slot of a PostgreSQL source: take, watch, drop.
  *
  * A logical slot is the department's memory of what we have not yet got.  It
  * is exclusive: one walsender at a time.  Whoever holds it can release; so
@@ -43,11 +43,9 @@ check_server(struct gx_src_pg *src, struct gx_err *e)
 	if (rc != GX_OK) {
 		return rc;
 	}
-	if (strcmp(gx_rows_str(r, 0, 4), "SQL_ASCII") == 0) {
-		return GX_ERR(e, GX_FATAL, "source.encoding",
-			      "the database is SQL_ASCII: nobody knows what "
-			      "its bytes mean; dump it and restore it into one "
-			      "with the encoding they are in (UTF8, EUC_CN)");
+	rc = gx_src_pg_set_charset(src, gx_rows_str(r, 0, 4), e);
+	if (rc != GX_OK) {
+		return rc;
 	}
 	if (gx_rows_bool(r, 0, 1)) {
 		return GX_ERR(e, GX_FATAL, "source.standby",
@@ -330,35 +328,6 @@ gx_src_pg_take_slot(struct gx_src_pg *src, struct gx_err *e)
 }
 
 enum gx_rc
-gx_src_pg_make_slot(struct gx_src_pg *src, char *snapshot, size_t snapshot_max,
-		    struct gx_err *e)
-{
-	const struct gx_rows *r;
-	char sql[160];
-	enum gx_rc rc;
-
-	(void)snprintf(sql, sizeof(sql),
-		       "CREATE_REPLICATION_SLOT \"%s\" LOGICAL pgoutput "
-		       "EXPORT_SNAPSHOT",
-		       src->place.slot);
-	rc = gx_pg_query(src->repl, sql, 0, NULL, &r, e);
-	if (rc != GX_OK) {
-		gx_err_note(e, "making slot %s", src->place.slot);
-		return rc;
-	}
-	if (!gx_lsn_parse(gx_rows_str(r, 0, 1), &src->slot_lsn)) {
-		return GX_ERR(e, GX_FATAL, "slot.foreign",
-			      "slot %s was made without a position",
-			      src->place.slot);
-	}
-	(void)snprintf(snapshot, snapshot_max, "%s", gx_rows_str(r, 0, 2));
-	gx_log(GX_LOG_NOTICE, "slot.made",
-	       "slot=%s text=\"a full reading begins\"", src->place.slot);
-	src->has_slot = true;
-	return GX_OK;
-}
-
-enum gx_rc
 gx_src_pg_drop_slot(struct gx_src_pg *src, struct gx_err *e)
 {
 	const char *params[] = {src->place.slot};
@@ -366,8 +335,7 @@ gx_src_pg_drop_slot(struct gx_src_pg *src, struct gx_err *e)
 	const struct gx_rows *r;
 	enum gx_rc rc;
 
-	gx_pg_close(&src->repl);
-	src->is_streaming = false;
+	gx_src_pg_close_repl(src);
 	rc = wait_free(src, WAIT_ENDED_MS, &slot, e);
 	if (rc != GX_OK || !slot.is_there) {
 		return rc;

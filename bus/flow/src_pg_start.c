@@ -182,25 +182,12 @@ all_stopped(const struct gx_src_pg *src)
 	return true;
 }
 
-/* Where the streams stand is known: make or use the slot, begin to read. */
-static enum gx_rc
-begin(struct gx_src_pg *src, bool makes_slot, struct gx_err *e)
+enum gx_rc
+gx_src_pg_begin(struct gx_src_pg *src, const char *snapshot, struct gx_err *e)
 {
-	char snapshot[80] = "";
 	bool has_all = true;
-	enum gx_rc rc = gx_src_pg_publish(src, e);
+	enum gx_rc rc = GX_OK;
 
-	if (rc == GX_OK && makes_slot && all_stopped(src)) {
-		src->phase = PG_CHANGES; /* read() says why, one by one */
-		return GX_OK;
-	}
-	if (rc == GX_OK && makes_slot) {
-		rc = gx_src_pg_make_slot(src, snapshot, sizeof(snapshot), e);
-		src->place.born = src->slot_lsn;
-	}
-	if (rc != GX_OK) {
-		return rc == GX_AGAIN ? GX_ABORT : rc;
-	}
 	for (size_t i = 0; i < src->n_streams; i++) {
 		struct pg_stream *st = &src->streams[i];
 
@@ -222,6 +209,25 @@ begin(struct gx_src_pg *src, bool makes_slot, struct gx_err *e)
 	}
 	if (rc == GX_OK && !src->is_streaming) {
 		rc = gx_src_pg_start_slot(src, e);
+	}
+	return rc == GX_AGAIN ? GX_ABORT : rc;
+}
+
+/* Where the streams stand is known: use the slot or ask for one. */
+static enum gx_rc
+begin(struct gx_src_pg *src, struct gx_err *e)
+{
+	enum gx_rc rc = gx_src_pg_publish(src, e);
+
+	if (rc == GX_OK && src->has_slot) {
+		return gx_src_pg_begin(src, "", e);
+	}
+	if (rc == GX_OK && all_stopped(src)) {
+		src->phase = PG_CHANGES; /* read() says why, one by one */
+		return GX_OK;
+	}
+	if (rc == GX_OK) {
+		rc = gx_src_pg_ask_slot(src, e);
 	}
 	return rc == GX_AGAIN ? GX_ABORT : rc;
 }
@@ -267,5 +273,5 @@ gx_src_pg_start(struct gx_source *s, const struct gx_slice *pos, size_t n,
 			     begins_again ? gx_slice(NULL, 0) : pos[i],
 			     src->place.born);
 	}
-	return begin(src, !src->has_slot, e);
+	return begin(src, e);
 }

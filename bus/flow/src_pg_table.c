@@ -348,10 +348,11 @@ gx_src_pg_relation(struct gx_src_pg *src, const struct gx_pgo_msg *m,
 	t->n_rel_columns = m->n_columns;
 	memset(t->col_at, 0xff, sizeof(t->col_at));
 	for (size_t at = 0; gx_pgo_column_next(m, &at, &col); n++) {
-		int i = find_column(t, col.name);
+		struct gx_slice name = gx_src_pg_name(src, col.name);
+		int i = find_column(t, name);
 
-		if (see_column(t, col.name) && i < 0) {
-			report_column(t, col.name);
+		if (see_column(t, name) && i < 0) {
+			report_column(t, name);
 		}
 		if (i >= 0) {
 			t->col_at[i] = n;

@@ -7,6 +7,9 @@
  * worker.h is all there is.  Errors are logged here, once per change, and
  * nowhere below.
  *
+ * A flow that rests is closed, but it may still cost somebody something: a slot
+ * keeps a department's disk.  So it is tended all the same.
+ *
  * The only lock is the mailbox's.  It is held while flags and the published
  * view are copied and never while the flow is called.
  *
@@ -85,7 +88,7 @@ move(struct gx_worker *w, enum gx_worker_phase phase, const struct gx_err *e)
 	if (!is_new) {
 		return;
 	}
-	if (code[0] && phase == GX_W_STOPPED) {
+	if (code[0] && (phase == GX_W_STOPPED || e->rc == GX_FATAL)) {
 		gx_log_err(GX_LOG_ERROR, e);
 	} else if (code[0]) {
 		gx_log_err(GX_LOG_WARN, e);
@@ -168,6 +171,7 @@ struct run {
 	struct gx_worker *w;
 	bool is_open;
 	bool is_stopped;
+	struct gx_err trouble; /* met while it rests */
 	int64_t pause_ms;
 	int64_t status_at_ms;
 };
@@ -215,6 +219,15 @@ obey(struct run *r, enum gx_rc rc, struct gx_err *e)
 }
 
 static void
+publish_now_and_then(struct run *r)
+{
+	if (gx_mono_ms() - r->status_at_ms >= 250) {
+		r->status_at_ms = gx_mono_ms();
+		publish_status(r->w);
+	}
+}
+
+static void
 work_once(struct run *r)
 {
 	struct gx_err e = {0};
@@ -231,10 +244,26 @@ work_once(struct run *r)
 	}
 	rc = r->w->ops->step(r->w->flow, STEP_MS, &e);
 	obey(r, rc, &e);
-	if (gx_mono_ms() - r->status_at_ms >= 250) {
-		r->status_at_ms = gx_mono_ms();
-		publish_status(r->w);
+	publish_now_and_then(r);
+}
+
+/* Paused or stopped: what the flow's source keeps for it is still its own. */
+static void
+rest(struct run *r, bool is_paused)
+{
+	struct gx_worker *w = r->w;
+	struct gx_err e = {0};
+
+	if (w->ops->tend != NULL && w->ops->tend(w->flow, &e) == GX_FATAL) {
+		r->trouble = e;
 	}
+	if (is_paused) {
+		move(w, GX_W_PAUSED, &r->trouble);
+	} else if (r->trouble.code != NULL) {
+		move(w, GX_W_STOPPED, &r->trouble);
+	}
+	publish_now_and_then(r);
+	wait_wish(w, STEP_MS);
 }
 
 static void *
@@ -257,16 +286,17 @@ run(void *arg)
 		if (wish.restart || wish.accept) {
 			close_flow(&r);
 			r.is_stopped = false;
+			r.trouble.code = NULL;
 			r.pause_ms = 0;
 			move(w, GX_W_STARTING, NULL);
 		}
 		if (wish.pause) {
 			close_flow(&r);
-			move(w, GX_W_PAUSED, NULL);
-			wait_wish(w, STEP_MS);
+			rest(&r, true);
 		} else if (r.is_stopped) {
-			wait_wish(w, STEP_MS);
+			rest(&r, false);
 		} else {
+			r.trouble.code = NULL;
 			work_once(&r);
 		}
 	}

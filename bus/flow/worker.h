@@ -24,6 +24,10 @@ struct gx_flow_ops {
 	 * GX_FATAL, GX_REJECT: the flow stops until a person restarts it. */
 	enum gx_rc (*step)(void *flow, int timeout_ms, struct gx_err *e);
 	void (*close)(void *flow); /* also after a failed open */
+	/* Called while the flow rests, paused or stopped, and is closed; NULL:
+	 * nothing to do.  GX_FATAL: shown as the flow's error from then on;
+	 * else as GX_OK. */
+	enum gx_rc (*tend)(void *flow, struct gx_err *e);
 	/* Members for the flow's status object; called by the worker. */
 	void (*status)(void *flow, struct gx_jw *w);
 	/* An operator accepts what a guard held up. */

@@ -271,7 +271,6 @@ release(struct gx_writer *w, struct gx_err *e)
 		return rc == GX_AGAIN ? GX_ABORT : rc;
 	}
 	gx_crash_point("writer.after_release");
-	gx_metric_set(w->lag, (double)w->src->ops->lag_bytes(w->src));
 	return w->src->ops->release(w->src, pos, e);
 }
 
@@ -295,6 +294,9 @@ stop_stream(struct gx_writer *w, size_t i, struct gx_err *e)
 		return GX_FATAL;
 	}
 	gx_log_err(GX_LOG_ERROR, e);
+	if (e) {
+		e->code = NULL; /* told: the flow waits for nothing */
+	}
 	return GX_OK;
 }
 
@@ -396,11 +398,21 @@ run_writer(struct gx_writer *w, int timeout_ms, struct gx_err *e)
 }
 
 static enum gx_rc
+tend_writer(void *flow, struct gx_err *e)
+{
+	struct gx_writer *w = flow;
+	enum gx_rc rc = w->src->ops->tend(w->src, e);
+
+	gx_metric_set(w->lag, (double)w->src->ops->lag_bytes(w->src));
+	return rc;
+}
+
+static enum gx_rc
 step_writer(void *flow, int timeout_ms, struct gx_err *e)
 {
 	struct gx_writer *w = flow;
 	/* Even while all the rest stands still. */
-	enum gx_rc rc = w->src->ops->tend(w->src, e);
+	enum gx_rc rc = tend_writer(w, e);
 
 	if (rc != GX_OK) {
 		return rc;
@@ -469,12 +481,7 @@ status_writer(void *flow, struct gx_jw *j)
 static void
 accept_writer(void *flow)
 {
-	struct gx_writer *w = flow;
-
-	w->guard_off_until_ms = gx_mono_ms() + w->conf.guard_window_ms;
-	for (size_t i = 0; i < w->n_streams; i++) {
-		memset(w->streams[i].buckets, 0, sizeof w->streams[i].buckets);
-	}
+	gx_writer_guard_accept(flow);
 }
 
 static void
@@ -520,6 +527,7 @@ const struct gx_flow_ops gx_writer_ops = {
 	.open = open_writer,
 	.step = step_writer,
 	.close = close_writer,
+	.tend = tend_writer,
 	.status = status_writer,
 	.accept = accept_writer,
 	.free = free_writer,

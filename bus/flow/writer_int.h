@@ -8,7 +8,8 @@
 #define POS_MAX 1600   /* bytes of a source position */
 #define ASIDES_MAX 256 /* rejects kept before they are written down */
 #define CHECKS_MAX 64  /* checkpoints under way */
-#define GUARD_BUCKETS 60
+#define GUARD_BUCKETS 20
+#define GUARD_TEXT 320 /* what the guard adds to src, at most */
 
 enum writer_phase {
 	WR_PAUSE,  /* outbid: a random while before the next try */
@@ -41,8 +42,8 @@ struct wstream {
 	char why[64];
 
 	uint64_t n_rows; /* guard: base rows when last counted */
-	uint64_t buckets[GUARD_BUCKETS];
-	int64_t bucket_no; /* number of the newest bucket */
+	uint64_t buckets[GUARD_BUCKETS]; /* changes within the window */
+	int64_t bucket_no;		 /* number of the newest bucket */
 };
 
 /* A partition while settling. */
@@ -150,5 +151,14 @@ bool gx_writer_is_full(const struct gx_writer *w);
 /* writer_guard.c: the mass-change guard. */
 enum gx_rc gx_writer_guard(struct gx_writer *w, struct wstream *ws,
 			   struct gx_err *e) GX_MUSTCHECK;
+/* What was counted, as a member of a batch's src, `,"guard":[...]`; "" if
+ * there is nothing to tell.  out holds GUARD_TEXT bytes. */
+void gx_writer_guard_put(const struct gx_writer *w, struct wstream *ws,
+			 char *out);
+/* Go on with what the newest settled batch says was counted; an acceptance
+ * that is younger stands. */
+void gx_writer_guard_load(struct gx_writer *w, struct wstream *ws);
+/* An operator's word: nothing is counted for one window. */
+void gx_writer_guard_accept(struct gx_writer *w);
 
 #endif

@@ -100,7 +100,8 @@ seal_stream(struct gx_writer *w, size_t i, struct gx_err *e)
 	struct wstream *ws = &w->streams[i];
 	struct gx_head h = {.kind = GX_MSG_BATCH};
 	unsigned char hash[GX_HASH];
-	char src[POS_MAX + 16];
+	char src[POS_MAX + GUARD_TEXT + 16];
+	char guard[GUARD_TEXT];
 	char at[GX_TIME_LEN + 1];
 	enum gx_rc rc = flush_asides(w, e);
 
@@ -108,8 +109,9 @@ seal_stream(struct gx_writer *w, size_t i, struct gx_err *e)
 		return rc;
 	}
 	gx_time_format(gx_now_ms(), at);
-	snprintf(src, sizeof src, "{\"source\":\"%.*s\"}", (int)ws->pos_n,
-		 ws->pos);
+	gx_writer_guard_put(w, ws, guard);
+	snprintf(src, sizeof src, "{\"source\":\"%.*s\"%s}", (int)ws->pos_n,
+		 ws->pos, guard);
 	h.stream = gx_slice_str(ws->conf.stream);
 	h.partition = (uint32_t)ws->conf.partition;
 	h.epoch = w->epoch;

@@ -16,9 +16,9 @@
  * that stood there when we start is dropped, because nobody knows any more
  * which change it was meant for.
  *
- * A source that its guard stopped stays so over a restart, with no worker at
- * all: a writer counts in memory, and one that began again from nothing would
- * let another share of a mass change pass each time somebody restarts it.
+ * A source that its guard stopped stays so over a restart, however old the
+ * changes are by then: its worker rests, and only looks after its source, until
+ * an operator accepts.  Its row keeps the reason.
  *
  * A flow that could not be built, because its declaration is refused, has no
  * worker either.  Its row shows it as stopped, with the error, and an order to
@@ -139,6 +139,12 @@ view(const struct gx_node_flow *f, struct gx_worker_view *v)
 {
 	if (f->worker != NULL) {
 		gx_worker_view(f->worker, v);
+		if (f->is_held) {
+			v->phase = GX_W_STOPPED;
+		}
+		if (f->is_held && v->code[0] == '\0') {
+			snprintf(v->code, sizeof v->code, "guard.mass_change");
+		}
 		return;
 	}
 	*v = (struct gx_worker_view){
@@ -170,12 +176,16 @@ tell(struct gx_node *n, const struct gx_node_flow *f, struct gx_err *e)
 	gx_jw_name(&w, "detail");
 	gx_jw_raw(&w, gx_slice_str(v.status));
 	gx_jw_end(&w, '}');
-	const char *p[] = {
-		f->name, gx_worker_phase_name(v.phase),	   v.code,
-		v.text,	 b.failed ? "{}" : gx_buf_str(&b), n->process};
+	const char *p[] = {f->name,
+			   gx_worker_phase_name(v.phase),
+			   v.code,
+			   f->is_held && v.text[0] == '\0' ? NULL : v.text,
+			   b.failed ? "{}" : gx_buf_str(&b),
+			   n->process};
 	rc = gx_pg_query(n->pg,
 			 "UPDATE gx_flow SET state = $2, code = $3, "
-			 "detail = $4, status = $5::jsonb, process = $6, "
+			 "detail = coalesce($4, detail), status = $5::jsonb, "
+			 "process = $6, "
 			 "seen_at = now() WHERE flow = $1",
 			 6, p, NULL, e);
 	gx_buf_free(&b);
@@ -232,27 +242,20 @@ renew(struct gx_node *n, size_t i, struct gx_err *e)
 	return rc;
 }
 
-/* The row keeps the error; only an acceptance lets the flow begin. */
+/* Only an acceptance lets the flow begin; it is handed on at the next look. */
 static enum gx_rc
-hold(struct gx_node *n, size_t i, struct gx_err *e)
+hold(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 {
-	struct gx_node_flow *f = &n->flows[i];
-	const char *p[] = {f->name, n->process};
 	const struct gx_rows *rows;
-	enum gx_rc rc = gx_pg_query(n->pg,
-				    "UPDATE gx_flow SET seen_at = now(), "
-				    "process = $2 WHERE flow = $1 "
-				    "RETURNING accept",
-				    2, p, &rows, e);
+	enum gx_rc rc = tell(n, f, e);
 
-	note_phase(f, GX_W_STOPPED);
-	if (rc != GX_OK || gx_rows_n(rows) == 0 || !gx_rows_bool(rows, 0, 0)) {
-		return rc;
+	if (rc == GX_OK) {
+		rc = gx_pg_query(n->pg,
+				 "SELECT accept FROM gx_flow WHERE flow = $1",
+				 1, &f->name, &rows, e);
 	}
-	f->is_held = false;
-	rc = gx_node_start_flow(n, i, e);
-	if (rc != GX_OK) {
-		f->is_held = true; /* a server is away: at the next look */
+	if (rc == GX_OK && gx_rows_n(rows) > 0 && gx_rows_bool(rows, 0, 0)) {
+		f->is_held = false;
 	}
 	return rc;
 }
@@ -271,10 +274,6 @@ gx_control_tick(struct gx_node *n, struct gx_err *e)
 	for (size_t i = 0; rc == GX_OK && i < n->n_flows; i++) {
 		struct gx_node_flow *f = &n->flows[i];
 
-		if (f->is_held) {
-			rc = hold(n, i, e);
-			continue;
-		}
 		if (f->is_renewed) {
 			rc = renew(n, i, e);
 			continue;
@@ -284,6 +283,10 @@ gx_control_tick(struct gx_node *n, struct gx_err *e)
 			continue;
 		}
 		if (f->worker == NULL) {
+			continue;
+		}
+		if (f->is_held) {
+			rc = hold(n, f, e);
 			continue;
 		}
 		rc = obey(n, f, e);

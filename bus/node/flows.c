@@ -88,13 +88,6 @@ gx_node_start_flow(struct gx_node *n, size_t i, struct gx_err *e)
 	if (f->worker != NULL || f->fault.code != NULL) {
 		return GX_OK;
 	}
-	if (f->is_held) {
-		gx_log(GX_LOG_ERROR, "guard.mass_change",
-		       "held=\"since a former start\" next=\"if it is meant: "
-		       "gxbus flow resume %s --accept\"",
-		       f->name);
-		return GX_OK;
-	}
 	rc = build(n, f, e);
 	if (rc == GX_REJECT || rc == GX_FATAL) {
 		f->fault = *e;
@@ -102,7 +95,13 @@ gx_node_start_flow(struct gx_node *n, size_t i, struct gx_err *e)
 		gx_log_err(GX_LOG_ERROR, e);
 		return GX_OK;
 	}
-	if (rc == GX_OK && f->is_paused) {
+	if (rc == GX_OK && f->is_held) {
+		gx_log(GX_LOG_ERROR, "guard.mass_change",
+		       "held=\"since a former start\" next=\"if it is meant: "
+		       "gxbus flow resume %s --accept\"",
+		       f->name);
+	}
+	if (rc == GX_OK && (f->is_paused || f->is_held)) {
 		/* The worker may have begun to open it; no more. */
 		gx_worker_pause(f->worker);
 	}

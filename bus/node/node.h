@@ -38,7 +38,7 @@ struct gx_node_flow {
 	struct gx_source *src; /* NULL once the writer has it */
 	struct gx_worker *worker;
 	bool is_paused;	  /* the wish that was last obeyed */
-	bool is_held;	  /* by the guard since a former life: no worker */
+	bool is_held;	  /* by the guard since a former life: it rests */
 	bool is_renewed;  /* its worker ends and is to be built anew */
 	int64_t restarts; /* likewise; -1: not read so far */
 	/* code != NULL: it could not be built, no worker; a restart tries

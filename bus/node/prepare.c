@@ -54,17 +54,13 @@ make_topic(const struct gx_node *n, struct gx_log *log, const char *topic,
 {
 	/* Nothing leaves a batch topic by age, and a broker flushes before it
 	 * acknowledges (docs/protocol.md 7). */
-	static const char *const props[] = {"cleanup.policy",
-					    "delete",
-					    "retention.ms",
-					    "-1",
-					    "retention.bytes",
-					    "-1",
-					    "flush.messages",
-					    "1",
-					    "max.message.bytes",
-					    "4194304",
-					    NULL};
+	static const char *const props[] = {
+		"cleanup.policy", "delete", "retention.ms", "-1",
+		"retention.bytes", "-1", "flush.messages", "1",
+		/* else a broker refuses who is an
+					     * hour ahead of it */
+		"message.timestamp.type", "LogAppendTime", "max.message.bytes",
+		"4194304", NULL};
 
 	return gx_kafka_create_topic(log, topic, n->n_partitions, replication,
 				     props, e);

@@ -89,7 +89,8 @@ collect_params(struct params *p, const PQconninfoOption *given, const char *app,
 		       replication ? OPTIONS_REPLICATION : OPTIONS_PLAIN,
 		       options);
 	put_param(p, "options", p->options);
-	put_param(p, "client_encoding", "UTF8");
+	/* A stream that the server converts ends at the first bad byte. */
+	put_param(p, "client_encoding", replication ? "SQL_ASCII" : "UTF8");
 	put_param(p, "application_name", app);
 	if (replication) {
 		put_param(p, "replication", "database");

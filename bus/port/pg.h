@@ -19,8 +19,9 @@ struct gx_pg;
 /* Connect.  conninfo: libpq string; app: application_name; replication: open
  * a logical replication connection ("replication=database").  Sets the
  * time-outs of docs/kafka.md (lock_timeout, idle_in_transaction, keepalives,
- * tcp_user_timeout), client_encoding UTF8, timezone +08, datestyle ISO.  No
- * lock_timeout with replication: a slot is made behind old transactions.
+ * tcp_user_timeout), client_encoding UTF8, timezone +08, datestyle ISO.  With
+ * replication: no lock_timeout (a slot is made behind old transactions), and
+ * names and values come as the database has them, unconverted and unchecked.
  * GX_AGAIN "pg.away" (host named) | GX_FATAL "pg.auth", "pg.conninfo". */
 enum gx_rc gx_pg_open(const char *conninfo, const char *app, bool replication,
 		      struct gx_pg **out, struct gx_err *e) GX_MUSTCHECK;
@@ -86,6 +87,18 @@ enum gx_rc gx_pg_copy_get(struct gx_pg *pg, int timeout_ms,
 			  struct gx_slice *row, bool *is_end,
 			  struct gx_err *e) GX_MUSTCHECK;
 
+/* A statement whose answer may take long, on either kind of connection.
+ * answer: *rows NULL while there is none within timeout_ms.  cancel: ask the
+ * server to give it up; the connection is to be closed then. */
+enum gx_rc gx_pg_ask(struct gx_pg *pg, const char *sql,
+		     struct gx_err *e) GX_MUSTCHECK;
+enum gx_rc gx_pg_answer(struct gx_pg *pg, int timeout_ms,
+			const struct gx_rows **rows,
+			struct gx_err *e) GX_MUSTCHECK;
+void gx_pg_cancel(struct gx_pg *pg);
+/* Of the server process behind the connection. */
+int64_t gx_pg_pid(const struct gx_pg *pg);
+
 /* Logical replication on a connection opened with replication = true.
  * query/exec work for IDENTIFY_SYSTEM, CREATE_REPLICATION_SLOT (simple). */
 enum gx_rc gx_pg_repl_start(struct gx_pg *pg, const char *start_sql,
@@ -98,7 +111,7 @@ struct gx_repl_msg {
 	struct gx_slice data; /* pgoutput bytes, lent until the next call */
 };
 /* GX_AGAIN: nothing within timeout_ms.  GX_ABORT: the connection ended.
- * GX_FATAL "source.encoding": a change holds bytes that are no character. */
+ * GX_FATAL: it would end here for ever. */
 enum gx_rc gx_pg_repl_next(struct gx_pg *pg, int timeout_ms,
 			   struct gx_repl_msg *m,
 			   struct gx_err *e) GX_MUSTCHECK;

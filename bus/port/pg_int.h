@@ -6,6 +6,7 @@
  *   pg_rows.c    values of a result
  *   pg_copy.c    COPY in both directions
  *   pg_repl.c    logical replication
+ *   pg_ask.c     statements that are not waited for
  *   pg_migrate.c numbered SQL files
  *   pg_text.c    identifiers, literals, positions in the WAL
  *

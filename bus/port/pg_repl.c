@@ -65,17 +65,12 @@ ended(struct gx_pg *pg, struct gx_err *e)
 	if (rc == GX_FATAL) {
 		return GX_FATAL;
 	}
-	if (rc == GX_REJECT) { /* it would end here for ever */
-		return GX_ERR(e, GX_FATAL, "source.encoding",
-			      "a change holds bytes that are no character of "
-			      "the database's encoding (SQLSTATE class 22): "
-			      "correct the row, then take the source over "
-			      "with a full reading");
-	}
+	/* A value that the server cannot hand over ends it here for ever. */
+	rc = rc == GX_REJECT ? GX_FATAL : GX_ABORT;
 	if (e != NULL) {
-		e->rc = GX_ABORT;
+		e->rc = rc;
 	}
-	return GX_ABORT;
+	return rc;
 }
 
 /* false: neither data nor keepalive, or cut short. */

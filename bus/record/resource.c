@@ -14,6 +14,10 @@
  * then handed to the schema, so that a record that passes its check can be
  * stored.
  *
+ * A refused declaration is read on, so that its writer meets all its faults at
+ * once; the first is what a daemon says.  Only where the schema itself is
+ * refused nothing is said of its properties.
+ *
  * A resource is immutable and lives until it is freed; it owns its schema, a
  * copy of its text and all strings it lends.  If anything is refused, nothing
  * of it stays.
@@ -41,7 +45,10 @@ struct loader {
 	struct gx_field *fields;
 	struct gx_column *columns;
 	const struct gx_json *root;
-	struct gx_err *e;
+	struct gx_err *e; /* the first fault */
+	bool is_bad;
+	gx_resource_fault_f each; /* NULL: nobody wants the others */
+	void *ctx;
 };
 
 /* What a resource owns beside itself. */
@@ -52,11 +59,26 @@ struct owned {
 	struct gx_column *columns;
 };
 
+static void
+tell(struct loader *l, const struct gx_err *fault)
+{
+	if (!l->is_bad && l->e) {
+		*l->e = *fault;
+	}
+	l->is_bad = true;
+	if (l->each) {
+		l->each(l->ctx, fault);
+	}
+}
+
 static bool
 refuse(struct loader *l, const char *pointer, const char *why)
 {
-	(void)GX_ERR(l->e, GX_REJECT, "resource.refused", "%.120s: %s", pointer,
-		     why);
+	struct gx_err fault = {0};
+
+	(void)GX_ERR(&fault, GX_REJECT, "resource.refused", "%.120s: %s",
+		     pointer, why);
+	tell(l, &fault);
 	return false;
 }
 
@@ -64,8 +86,11 @@ refuse(struct loader *l, const char *pointer, const char *why)
 static bool
 refuse_item(struct loader *l, size_t i, const char *why)
 {
-	(void)GX_ERR(l->e, GX_REJECT, "resource.refused",
+	struct gx_err fault = {0};
+
+	(void)GX_ERR(&fault, GX_REJECT, "resource.refused",
 		     "/properties/%.60s/x-gx-item: %s", l->fields[i].name, why);
+	tell(l, &fault);
 	return false;
 }
 
@@ -157,40 +182,49 @@ read_former(struct loader *l, const struct gx_json *list)
 	return true;
 }
 
-static bool
-read_head(struct loader *l, const struct gx_json *x)
+static void
+read_name(struct loader *l, const char *name)
 {
-	struct gx_resource *r = l->r;
-	const char *name = gx_json_str(x, "name", "");
 	const char *dot = strchr(name, '.');
+	struct gx_resource *r = l->r;
 
-	if (!has_only(x, "name version key streams former catalogue")) {
-		return refuse(l, "/x-gx-resource", "has an unknown member");
-	}
 	if (!dot || !is_name(name, (size_t)(dot - name)) ||
 	    !is_name(dot + 1, strlen(dot + 1))) {
-		return refuse(l, "/x-gx-resource/name",
-			      "is <domain>.<name> of a-z, 0-9 and _");
+		(void)refuse(l, "/x-gx-resource/name",
+			     "is <domain>.<name> of a-z, 0-9 and _");
+		return;
 	}
 	r->name = keep(l, gx_slice_str(name));
 	r->domain = keep(l, gx_slice(name, (size_t)(dot - name)));
 	r->table = keep(l, gx_slice_str(dot + 1));
+}
+
+static void
+read_head(struct loader *l, const struct gx_json *x)
+{
+	struct gx_resource *r = l->r;
+	const char *name = gx_json_str(x, "name", "");
+
+	if (!has_only(x, "name version key streams former catalogue")) {
+		(void)refuse(l, "/x-gx-resource", "has an unknown member");
+	}
+	read_name(l, name);
 	r->title = keep(l, gx_slice_str(gx_json_str(l->root, "title", name)));
 	r->version = small_int(x, "version", -1, 1, 1000000);
 	if (r->version < 0) {
-		return refuse(l, "/x-gx-resource/version",
-			      "is a whole number from 1");
+		(void)refuse(l, "/x-gx-resource/version",
+			     "is a whole number from 1");
 	}
 	r->n_streams = small_int(x, "streams", 1, 1, STREAMS_MAX);
 	if (r->n_streams < 0) {
-		return refuse(l, "/x-gx-resource/streams",
-			      "is a whole number from 1 to 64");
+		(void)refuse(l, "/x-gx-resource/streams",
+			     "is a whole number from 1 to 64");
 	}
-	return read_former(l, gx_json_get(x, "former"));
+	(void)read_former(l, gx_json_get(x, "former"));
 }
 
 /* Of the members that are there; publication asks for all (docs). */
-static bool
+static void
 read_catalogue(struct loader *l, const struct gx_json *c)
 {
 	static const char at[] = "/x-gx-resource/catalogue";
@@ -199,34 +233,33 @@ read_catalogue(struct loader *l, const struct gx_json *c)
 	const struct gx_json *sharing = gx_json_get(c, "sharing");
 
 	if (!c) {
-		return true;
+		return;
 	}
 	if (c->type != GX_JSON_OBJECT ||
 	    !has_only(c, "classification name code provider provider_code "
 			 "abstract format items sharing openness update_cycle "
 			 "published_on related")) {
-		return refuse(l, at, "is an object of the 13 elements");
+		(void)refuse(l, at, "is an object of the 13 elements");
 	}
 	if (code && gx_id_check(GX_ID_RESOURCE_CODE, code, strlen(code), 0)) {
-		return refuse(l, at, "code is no resource code");
+		(void)refuse(l, at, "code is no resource code");
 	}
 	if (provider &&
 	    gx_id_check(GX_ID_USCC, provider, strlen(provider), 0)) {
-		return refuse(l, at,
-			      "provider_code is no unified social "
-			      "credit code");
+		(void)refuse(l, at,
+			     "provider_code is no unified social "
+			     "credit code");
 	}
 	int share = sharing ? small_int(sharing, "type", -1, 1, 3) : 1;
-	if (share < 0) {
-		return refuse(l, at, "sharing has a type from 1 to 3");
+	if (sharing && share < 0) {
+		(void)refuse(l, at, "sharing has a type from 1 to 3");
 	}
 	if (share > 1 && !*gx_json_str(sharing, "condition", "")) {
-		return refuse(l, at, "sharing of type 2 and 3 has a condition");
+		(void)refuse(l, at, "sharing of type 2 and 3 has a condition");
 	}
 	if (small_int(c, "update_cycle", 7, 1, 7) < 0) {
-		return refuse(l, at, "update_cycle is 1 to 7");
+		(void)refuse(l, at, "update_cycle is 1 to 7");
 	}
-	return true;
 }
 
 /* Kinds that all rules of the property allow together, and whether one of
@@ -339,19 +372,20 @@ set_column(struct loader *l, size_t i, const struct gx_json *p,
 				   "type is one of C M D T N Y B F I L G");
 	}
 	unsigned kinds = kinds_of(l, i, t->format, &has_format);
+	bool is_good = true;
 	if ((kinds & ~(t->kinds | KIND_NULL)) || (*t->format && !has_format)) {
-		return refuse_item(l, i, t->why);
+		is_good = refuse_item(l, i, t->why);
 	}
 	if ((kinds & KIND_NULL) && !f->is_key) {
 		f->is_required = false; /* present, but NULL in the table */
 	} else if (kinds & KIND_NULL) {
-		return refuse_item(l, i, "a field of the key is never null");
-	}
-	if (f->is_key &&
-	    (kinds & ~(unsigned)(KIND_STRING | KIND_INTEGER | KIND_FRACTION))) {
-		return refuse_item(l, i,
-				   "a field of the key is a string or a "
-				   "number");
+		is_good = refuse_item(l, i, "a field of the key is never null");
+	} else if (f->is_key &&
+		   (kinds &
+		    ~(unsigned)(KIND_STRING | KIND_INTEGER | KIND_FRACTION))) {
+		is_good = refuse_item(l, i,
+				      "a field of the key is a string or a "
+				      "number");
 	}
 	/* Text that no store can keep is reported when it is scanned; a date
 	 * is asserted, a boolean is one. */
@@ -362,14 +396,14 @@ set_column(struct loader *l, size_t i, const struct gx_json *p,
 					      t->kind == GX_COLUMN_BOOLEAN};
 	f->pg_type = t->pg_type;
 	if (t->kind == GX_COLUMN_NUMERIC) {
-		return set_numeric(l, i, item);
+		return set_numeric(l, i, item) && is_good;
 	}
 	if (t->kind == GX_COLUMN_BIGINT && is_small_integer(p)) {
 		l->columns[i].kind = GX_COLUMN_INTEGER;
 		l->columns[i].is_sure = true;
 		f->pg_type = "integer";
 	}
-	return true;
+	return is_good;
 }
 
 static bool
@@ -382,80 +416,103 @@ is_word(const char *p)
 }
 
 static bool
+read_sharing(struct loader *l, size_t i, const struct gx_json *p,
+	     const struct gx_json *item)
+{
+	struct gx_field *f = &l->fields[i];
+	int length = small_int(item, "length", 0, 1, 1 << 20);
+	const char *mask = gx_json_str(item, "mask", NULL);
+	bool is_good = true;
+
+	f->share = small_int(item, "share", -1, 1, 3);
+	f->level = small_int(item, "level", -1, 1, 4);
+	if (f->share < 0 || f->level < 0) {
+		is_good = refuse_item(l, i, "share is 1 to 3 and level 1 to 4");
+	}
+	if (length < 0 ||
+	    (length > 0 && gx_json_int(p, "maxLength", 0) > length)) {
+		is_good = refuse_item(l, i,
+				      "length is a whole number, not less "
+				      "than maxLength");
+	}
+	if (gx_json_get(item, "mask") && (!mask || !is_word(mask))) {
+		is_good = refuse_item(l, i, "mask is a word");
+	}
+	f->mask = mask ? keep(l, gx_slice_str(mask)) : NULL;
+	return is_good;
+}
+
+static bool
 read_field(struct loader *l, size_t i, const struct gx_json *p)
 {
 	const struct gx_json *item = gx_json_get(p, "x-gx-item");
 	struct gx_field *f = &l->fields[i];
+	bool is_good = true;
 
 	if (!is_name(f->name, p->name.n) || memcmp(f->name, "gx_", 3) == 0) {
-		return refuse_item(l, i,
-				   "the property's name is a column: a-z, 0-9 "
-				   "and _, at most 63, not gx_...");
+		is_good = refuse_item(
+			l, i,
+			"the property's name is a column: a-z, 0-9 and _, at "
+			"most 63, not gx_...");
 	}
 	if (!item || item->type != GX_JSON_OBJECT) {
 		return refuse_item(l, i, "is missing, or no object");
 	}
 	if (!has_only(item, "type length precision scale share level mask")) {
-		return refuse_item(l, i, "has an unknown member");
+		is_good = refuse_item(l, i, "has an unknown member");
 	}
 	f->title = keep(l, gx_slice_str(gx_json_str(p, "title", f->name)));
-	f->share = small_int(item, "share", -1, 1, 3);
-	f->level = small_int(item, "level", -1, 1, 4);
-	if (f->share < 0 || f->level < 0) {
-		return refuse_item(l, i, "share is 1 to 3 and level 1 to 4");
-	}
-	int length = small_int(item, "length", 0, 1, 1 << 20);
-	int64_t max_length = gx_json_int(p, "maxLength", 0);
-	if (length < 0 || (length > 0 && max_length > length)) {
-		return refuse_item(l, i,
-				   "length is a whole number, not less "
-				   "than maxLength");
-	}
-	const char *mask = gx_json_str(item, "mask", NULL);
-	if (gx_json_get(item, "mask") && (!mask || !is_word(mask))) {
-		return refuse_item(l, i, "mask is a word");
-	}
-	f->mask = mask ? keep(l, gx_slice_str(mask)) : NULL;
-	return set_column(l, i, p, item);
+	is_good &= read_sharing(l, i, p, item);
+	return set_column(l, i, p, item) && is_good;
 }
 
-static bool
-read_keys(struct loader *l, const struct gx_json *key)
+static void
+read_key(struct loader *l, const struct gx_json *m, int *keys)
 {
 	static const char at[] = "/x-gx-resource/key";
+	int i = m->type == GX_JSON_STRING
+			? gx_schema_field_index(l->sch, m->text)
+			: -1;
+
+	if (i < 0 || !gx_schema_field_required(l->sch, (size_t)i)) {
+		(void)refuse(l, at,
+			     "names a property that is not declared or not "
+			     "required");
+	} else if (l->fields[i].is_key) {
+		(void)refuse(l, at, "names a property twice");
+	} else {
+		l->fields[i].is_key = true;
+		keys[l->r->n_keys++] = i;
+	}
+}
+
+static void
+read_keys(struct loader *l, const struct gx_json *key)
+{
 	int *keys = gx_arena_alloc(l->arena, KEYS_MAX * sizeof(*keys));
 
 	if (!key || key->type != GX_JSON_ARRAY || key->n == 0 ||
 	    key->n > KEYS_MAX || !keys) {
-		return refuse(l, at, "is a list of 1 to 16 properties");
+		(void)refuse(l, "/x-gx-resource/key",
+			     "is a list of 1 to 16 properties");
+		return;
 	}
 	for (const struct gx_json *m = key->child; m; m = m->next) {
-		int i = m->type == GX_JSON_STRING
-				? gx_schema_field_index(l->sch, m->text)
-				: -1;
-		if (i < 0 || !gx_schema_field_required(l->sch, (size_t)i)) {
-			return refuse(l, at,
-				      "names a property that is not declared "
-				      "or not required");
-		}
-		if (l->fields[i].is_key) {
-			return refuse(l, at, "names a property twice");
-		}
-		l->fields[i].is_key = true;
-		keys[l->r->n_keys++] = i;
+		read_key(l, m, keys);
 	}
 	l->r->keys = keys;
-	return true;
 }
 
-static bool
-read_fields(struct loader *l, const struct gx_json *key)
+/* x: NULL if there is none; nothing is said of keys then. */
+static void
+read_fields(struct loader *l, const struct gx_json *x)
 {
 	const struct gx_json *p = gx_json_get(l->root, "properties");
 	size_t n = gx_schema_n_fields(l->sch);
 
 	if (!p || n == 0 || n > FIELDS_MAX) {
-		return refuse(l, "/properties", "has 1 to 1000 members");
+		(void)refuse(l, "/properties", "has 1 to 1000 members");
+		return;
 	}
 	l->fields = gx_arena_alloc(l->arena, n * sizeof(*l->fields));
 	l->columns = gx_arena_alloc(l->arena, n * sizeof(*l->columns));
@@ -465,22 +522,20 @@ read_fields(struct loader *l, const struct gx_json *key)
 		l->fields[i].name = keep(l, gx_schema_field(l->sch, i));
 		l->fields[i].is_required = gx_schema_field_required(l->sch, i);
 	}
-	if (!read_keys(l, key)) {
-		return false;
+	if (x) {
+		read_keys(l, gx_json_get(x, "key"));
 	}
 	size_t i = 0;
 	for (p = p->child; p; p = p->next, i++) {
-		if (!read_field(l, i, p)) {
-			return false;
-		}
+		(void)read_field(l, i, p);
 	}
 	l->r->fields = l->fields;
 	l->r->n_fields = n;
-	return true;
 }
 
-/* All of the declaration but the schema itself. */
-static bool
+/* All of the declaration but the schema itself.  What is not refused is read
+ * to its end, so that a person meets all faults at once. */
+static void
 read_declaration(struct loader *l)
 {
 	const struct gx_json *x = gx_json_get(l->root, "x-gx-resource");
@@ -489,56 +544,68 @@ read_declaration(struct loader *l)
 	const char *type = gx_json_str(l->root, "type", "");
 
 	if (!x || x->type != GX_JSON_OBJECT) {
-		return refuse(l, "/x-gx-resource", "is missing, or no object");
+		(void)refuse(l, "/x-gx-resource", "is missing, or no object");
+		x = NULL;
 	}
 	if (strcmp(type, "object") != 0) {
-		return refuse(l, "/type", "is \"object\"");
+		(void)refuse(l, "/type", "is \"object\"");
 	}
 	if (!more || more->type != GX_JSON_FALSE) {
-		return refuse(l, "/additionalProperties",
-			      "is false: what is not declared cannot be "
-			      "stored");
+		(void)refuse(l, "/additionalProperties",
+			     "is false: what is not declared cannot be "
+			     "stored");
 	}
-	return read_head(l, x) &&
-	       read_catalogue(l, gx_json_get(x, "catalogue")) &&
-	       read_fields(l, gx_json_get(x, "key"));
+	if (x) {
+		read_head(l, x);
+		read_catalogue(l, gx_json_get(x, "catalogue"));
+	}
+	if (l->sch) {
+		read_fields(l, x);
+	}
+}
+
+static enum gx_rc
+parse(struct gx_slice text, gx_resource_fault_f each, void *ctx,
+      struct gx_resource **out, struct gx_err *e)
+{
+	struct owned *o = gx_mem_new(sizeof(*o));
+	struct gx_arena *tree = gx_arena_new((size_t)128 << 20);
+	struct loader l = {.r = &o->r, .e = e, .each = each, .ctx = ctx};
+	struct gx_err fault = {0};
+
+	if (gx_schema_compile(text, &o->sch, &fault) != GX_OK) {
+		tell(&l, &fault);
+	}
+	o->arena = l.arena = gx_arena_new(8 * text.n + ((size_t)1 << 20));
+	l.sch = o->sch;
+	o->r.schema = o->sch;
+	o->r.text = gx_slice(keep(&l, text), text.n);
+	if (gx_json_parse(tree, text, &l.root, &fault) == GX_OK) {
+		read_declaration(&l);
+	} else if (!l.is_bad) {
+		tell(&l, &fault);
+	}
+	gx_arena_free(&tree);
+	*out = &o->r;
+	if (l.is_bad) {
+		gx_resource_free(out);
+		return GX_REJECT;
+	}
+	o->columns = l.columns;
+	gx_schema_demand_columns(o->sch, l.columns);
+	return GX_OK;
 }
 
 enum gx_rc
 gx_resource_parse(struct gx_slice text, struct gx_resource **out,
 		  struct gx_err *e)
 {
-	struct gx_schema *sch = NULL;
-
-	*out = NULL;
-	enum gx_rc rc = gx_schema_compile(text, &sch, e);
-	if (rc != GX_OK) {
-		return rc;
-	}
-	struct owned *o = gx_mem_new(sizeof(*o));
-	struct gx_arena *tree = gx_arena_new((size_t)128 << 20);
-	struct loader l = {.r = &o->r, .sch = sch, .e = e};
-	o->arena = l.arena = gx_arena_new(8 * text.n + ((size_t)1 << 20));
-	o->sch = sch;
-	o->r.schema = sch;
-	o->r.text = gx_slice(keep(&l, text), text.n);
-	rc = gx_json_parse(tree, text, &l.root, e);
-	if (rc == GX_OK && !read_declaration(&l)) {
-		rc = GX_REJECT;
-	}
-	gx_arena_free(&tree);
-	*out = &o->r;
-	if (rc != GX_OK) {
-		gx_resource_free(out);
-		return rc;
-	}
-	o->columns = l.columns;
-	gx_schema_demand_columns(sch, l.columns);
-	return GX_OK;
+	return parse(text, NULL, NULL, out, e);
 }
 
 enum gx_rc
-gx_resource_load(const char *path, struct gx_resource **out, struct gx_err *e)
+gx_resource_check(const char *path, gx_resource_fault_f each, void *ctx,
+		  struct gx_resource **out, struct gx_err *e)
 {
 	FILE *f = fopen(path, "rb");
 	struct gx_buf text;
@@ -562,10 +629,16 @@ gx_resource_load(const char *path, struct gx_resource **out, struct gx_err *e)
 	}
 	(void)fclose(f);
 	if (rc == GX_OK) {
-		rc = gx_resource_parse(gx_buf_view(&text), out, e);
+		rc = parse(gx_buf_view(&text), each, ctx, out, e);
 	}
 	gx_buf_free(&text);
 	return rc;
+}
+
+enum gx_rc
+gx_resource_load(const char *path, struct gx_resource **out, struct gx_err *e)
+{
+	return gx_resource_check(path, NULL, NULL, out, e);
 }
 
 void

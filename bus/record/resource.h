@@ -61,6 +61,12 @@ struct gx_resource {
  * hold: keyword "x-gx-item" or "x-gx-resource". */
 enum gx_rc gx_resource_load(const char *path, struct gx_resource **out,
 			    struct gx_err *e) GX_MUSTCHECK;
+/* The same, and each fault is told in the order it was found; e is the first.
+ * A schema that is refused hides the faults of its properties. */
+typedef void (*gx_resource_fault_f)(void *ctx, const struct gx_err *fault);
+enum gx_rc gx_resource_check(const char *path, gx_resource_fault_f each,
+			     void *ctx, struct gx_resource **out,
+			     struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_resource_parse(struct gx_slice text, struct gx_resource **out,
 			     struct gx_err *e) GX_MUSTCHECK;
 void gx_resource_free(struct gx_resource **r);

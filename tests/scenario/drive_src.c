@@ -6,6 +6,7 @@
  *   drive_src --decl F --state F --resource F... [options]
  *     --idle MS   end when nothing came for so long (1000)
  *     --max N     end after N records
+ *     --wait MS   end when it still waits for something after so long
  *     --no-settle forget at the end: the next run begins where this one did
  *     --no-release settle, but let the server keep its log
  *     --stand MS  after the start, only tend for so long, as a writer does that
@@ -16,7 +17,7 @@
  *     --wait-end  stay after the end, holding the source, until stdin closes
  *
  * Output: "<stream> <line>", rejects with " !<pointer> <keyword>" per fault;
- * "stop <stream> <code> <text>"; "error <rc> <code> <text>"; at the end
+ * "stop <stream> <code> <text>"; "wait <code> <text>", once; "error <rc> <code> <text>"; at the end
  * "end <records> <rejects> rss_kb=<n> lag=<n>".  Exit 0, or 10 + rc.
  */
 #include "base/clock.h"
@@ -35,7 +36,8 @@ struct drive {
 	size_t n_resources;
 	int idle_ms;
 	uint64_t max;
-	int stand_ms;
+	int stand_ms, wait_ms;
+	bool has_waited;
 	bool settles, releases, counts, waits_end, takes, keeps_up;
 	struct gx_buf pos[MAX], released;
 	uint64_t n, n_rejects, n_ops[MAX][6];
@@ -131,16 +133,35 @@ print_rec(struct drive *d, const struct gx_rec *rec)
 	gx_buf_free(&b);
 }
 
+/* Once for each new word; the next read has no error to begin with. */
+static void
+say_wait(struct drive *d, struct gx_err *e)
+{
+	if (!d->has_waited) {
+		(void)printf("wait %s %s\n", e->code, e->text);
+		(void)fflush(stdout);
+	}
+	d->has_waited = true;
+	e->code = NULL;
+}
+
 static enum gx_rc
 read_all(struct drive *d, struct gx_source *s, struct gx_buf *last,
 	 struct gx_err *e)
 {
-	int64_t since_ms = gx_mono_ms();
+	int64_t since_ms = gx_mono_ms(), began_ms = since_ms;
 
 	while (d->n < d->max && gx_mono_ms() - since_ms < d->idle_ms) {
 		struct gx_rec rec;
 		enum gx_rc rc = s->ops->read(s, 20, &rec, e);
 
+		if (rc == GX_AGAIN && e->code != NULL) {
+			say_wait(d, e);
+			since_ms = gx_mono_ms();
+			if (gx_mono_ms() - began_ms > d->wait_ms) {
+				return GX_OK;
+			}
+		}
 		if (rc == GX_AGAIN) {
 			continue;
 		}
@@ -148,6 +169,7 @@ read_all(struct drive *d, struct gx_source *s, struct gx_buf *last,
 			(void)printf("stop %zu %s %s\n", rec.stream, e->code,
 				     e->text);
 			d->releases = false; /* its changes are unread */
+			e->code = NULL;
 			continue;
 		}
 		if (rc != GX_OK) {
@@ -272,6 +294,8 @@ parse_args(struct drive *d, int argc, char **argv)
 				d->state = v;
 			} else if (strcmp(a, "--stand") == 0) {
 				d->stand_ms = (int)strtol(v, NULL, 10);
+			} else if (strcmp(a, "--wait") == 0) {
+				d->wait_ms = (int)strtol(v, NULL, 10);
 			} else if (strcmp(a, "--idle") == 0) {
 				d->idle_ms = (int)strtol(v, NULL, 10);
 			} else if (strcmp(a, "--max") == 0) {
@@ -292,6 +316,7 @@ int
 main(int argc, char **argv)
 {
 	struct drive d = {.idle_ms = 1000,
+			  .wait_ms = INT32_MAX,
 			  .max = UINT64_MAX,
 			  .settles = true,
 			  .releases = true,

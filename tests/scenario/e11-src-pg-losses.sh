@@ -98,43 +98,88 @@ step_encoding() {
 	drive
 	has '^error fatal source.encoding '
 	no_slot
-	STEP="bytes that are no character stop their table, and no other"
+	STEP="so is one in an encoding that is not read"
+	other_db jis EUC_JP
+	DECL="$D/jis.json"
+	drive
+	has '^error fatal source.encoding .*EUC_JP'
+	rm -f "$D/state"
+	STEP="bytes that are no character: their row is set aside, in a reading"
 	other_db euc EUC_CN
 	in_db euc UTF8 "CREATE TABLE ac01 (aac001 text PRIMARY KEY, aac003 text,
 aac006 text, base numeric, n_months int, note text); ALTER TABLE ac01 OWNER TO gx;
 CREATE TABLE ac08 (aac001 text, aae003 int, amount numeric);
 ALTER TABLE ac08 OWNER TO gx; ALTER TABLE ac08 REPLICA IDENTITY FULL;
-INSERT INTO ac01(aac001, aac003) VALUES ('P1', 'n');
+INSERT INTO ac01(aac001, aac003) VALUES ('P1', '张三、一'), ('P3', 'n');
 INSERT INTO ac08 SELECT 'P' || i, 202501, 1 FROM generate_series(1, 50) i"
-	in_db euc EUC_CN "INSERT INTO ac01(aac001, aac003) VALUES ('P2', E'\\xaa\\xa1')"
+	in_db euc EUC_CN "INSERT INTO ac01(aac001, aac003) VALUES
+('P2', E'\\xaa\\xa1'), (E'K\\xaa\\xa1', 'n')"
 	DECL="$D/euc.json"
 	drive
-	has '^stop 0 pg.value .*public.ac01'
+	lines '^0 .*"op":"u"' 2
+	has '"k":\["P1"\].*"aac003":"张三、一"'
 	lines '^[123] .*"op":"u"' 50
-	lines '^[123] .*"op":"e"' 3
-	has '^end '
-	no_slot
-	rm -f "$D/state"
-	STEP="nor does a value that is fetched later"
-	in_db euc UTF8 "DELETE FROM ac01 WHERE aac001 = 'P2'"
-	python3 - "$D/euc.json" <<'P'
-import json, sys
-d = json.load(open(sys.argv[1]))
-d["tables"].reverse()
-json.dump(d, open(sys.argv[1], "w"))
-P
+	lines '"op":"e"' 4
+	lines '"op":"q"' 1
+	has '"op":"q","k":\["P2"\].* !/aac003 encoding original=.*"aac003":\{"hex":"aaa1"\}'
+	has '^0 no key !/aac001 encoding original=\{"aac001":\{"hex":"4baaa1"\}'
+	lines ' stop ' 0
+	STEP="and in changes: neighbours flow, in the same transaction too"
+	in_db euc EUC_CN "BEGIN; INSERT INTO ac01(aac001, aac003) VALUES ('C1', 'n');
+UPDATE ac01 SET aac003 = E'\\xfe\\xfe', n_months = 1000 WHERE aac001 = 'P1';
+INSERT INTO ac01(aac001, aac003) VALUES ('C2', 'n');
+INSERT INTO ac08 VALUES ('P98', 202501, 1); COMMIT;
+DELETE FROM ac01 WHERE aac001 = E'K\\xaa\\xa1'"
+	in_db euc UTF8 "UPDATE ac01 SET aac003 = '好' WHERE aac001 = 'P2'"
 	drive
-	lines '"op":"u"' 51
+	[ "$(sed -n 's/^0 .*"op":"\([a-z]\)","k":\["\(..\)"\].*/\1\2/p' "$D/out" |
+		tr '\n' ' ')" = "uC1 qP1 uC2 uP2 " ] || fail "$STEP: order"
+	has '"op":"q","k":\["P1"\].* !/aac003 encoding original=.*"hex":"fefe"'
+	lines ' encoding .* encoding | maximum' 0
+	has '"k":\["P2"\].*"aac003":"好"'
+	lines '"k":\["P98","2025-01"\]' 1
+	drive
+	empty
+	STEP="and in a value that is fetched later"
 	in_db euc UTF8 "CREATE FUNCTION big() RETURNS text LANGUAGE sql AS
 'SELECT string_agg(md5(i::text), chr(45)) FROM generate_series(1, 400) i'"
 	# A rewrite is not decoded, so only the fetch meets the bytes.
 	in_db euc EUC_CN "ALTER TABLE ac01 ALTER note TYPE text
-USING big() || E'\\xaa\\xa1'"
-	in_db euc UTF8 "UPDATE ac01 SET aac003 = 'n2';
+USING big() || CASE aac001 WHEN 'P1' THEN E'\\xaa\\xa1' ELSE '' END"
+	in_db euc UTF8 "UPDATE ac01 SET aac003 = 'n2' WHERE aac001 IN ('P1', 'P3');
 INSERT INTO ac08 VALUES ('P99', 202501, 1)"
 	drive
-	has '^stop 3 pg.value '
-	lines '^[012] .*"k":\["P99","2025-01"\]' 1
+	has '"op":"q","k":\["P1"\].* !/note encoding'
+	has '"op":"u","k":\["P3"\].*"aac003":"n2".*"note":"c4ca4238'
+	lines '"k":\["P99","2025-01"\]' 1
+	lines '^0 ' 2
+	STEP="names that are not ASCII"
+	drive --idle 2500 &
+	wait_until 10 held
+	in_db euc UTF8 "ALTER TABLE ac01 ADD COLUMN 新列 text;
+UPDATE ac01 SET 新列 = 'x', aac003 = 'n4' WHERE aac001 = 'P3'"
+	wait
+	has '"k":\["P3"\].*"aac003":"n4"'
+	grep -q 'source.column_added.*column=新列' "$D/log" || fail "$STEP: no name"
+	no_slot
+	rm -f "$D/state"
+	STEP="a database that is UTF-8: no replacement character for a bad byte"
+	DECL=
+	sql "CREATE CAST (bytea AS text) WITHOUT FUNCTION"
+	for bytes in ff c080 eda080 e4bd; do
+		sql "INSERT INTO ac01(aac001, aac003) VALUES ('U$bytes',
+decode('6e$bytes', 'hex')::text)"
+	done
+	sql "INSERT INTO ac01(aac001, aac003) VALUES ('N1', 'n')"
+	drive
+	lines '"op":"q","k":\["U[a-f0-9]*"\].* !/aac003 encoding original=.*"hex":"6e' 4
+	lines '^0 .*"op":"u"' 2
+	sql "UPDATE ac01 SET aac003 = decode('6eff6e', 'hex')::text WHERE aac001 = 'N1';
+INSERT INTO ac01(aac001, aac003) VALUES ('N2', 'n')"
+	drive
+	has '"op":"q","k":\["N1"\].* !/aac003 encoding original=.*"hex":"6eff6e"'
+	has '"op":"u","k":\["N2"\]'
+	sql "DROP CAST (bytea AS text)"
 	no_slot
 }
 
@@ -247,9 +292,35 @@ step_old_transaction() {
 	drive --idle 1000 &
 	first=$!
 	ask 'SELECT pg_sleep(6.5)' >/dev/null
+	pid=$(ask "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+AND state = 'idle in transaction'")
+	has "^wait slot.waits .* process $pid, open since [0-9-]{10} [0-9:]{8} \\("
 	let_go
 	wait $first
 	lines '^0 .*"op":"u"' 2
+	fresh "who gives it up is gone at once, and leaves no slot"
+	hold "INSERT INTO ac01(aac001, aac003) VALUES ('OPEN', 'n')"
+	began=$(date +%s)
+	drive --wait 3000
+	[ $(($(date +%s) - began)) -lt 8 ] || fail "$STEP: it did not end"
+	has '^wait slot.waits '
+	wait_until 5 slots 0
+	let_go
+	ask 'SELECT pg_sleep(0.3)' >/dev/null
+	slots 0
+	drive
+	lines '^0 .*"op":"u"' 2
+	fresh "and its ceiling is watched"
+	ceilings
+	hold "INSERT INTO ac01(aac001, aac003) VALUES ('OPEN', 'n')"
+	drive --idle 30000 &
+	first=$!
+	wait_until 10 held
+	fill 30000
+	wait $first
+	has '^error fatal slot.lag_max '
+	let_go
+	slots 0
 }
 
 fill() {

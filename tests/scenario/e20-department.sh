@@ -35,6 +35,44 @@ WHERE aac001 IN ('9$k1', '$k2', '$k3')")" = 3 ] || fail "a new key is missing"
 # One that stays as it is for the steps that follow.
 k2=$(ask hrss "SELECT aac001 FROM ac01 ORDER BY aac001 DESC OFFSET 100 LIMIT 1")
 
+step "good, bad, good, bad and good again: nothing stays open"
+# quarantine STATE COUNT: so many rows of k2 in this state, and held if open
+quarantine() {
+	[ "$(ask gx_city "SELECT count(*) FROM gx_quarantine WHERE
+key = '[\"$k2\"]' AND state = '$1'")" = "$2" ]
+}
+held() {
+	[ "$(ask "$1" "SELECT count(*) FROM gx_held
+WHERE key = '[\"$k2\"]'")" = "$2" ]
+}
+good="UPDATE ac01 SET n_months = 71 WHERE aac001 = '$k2'"
+bad="UPDATE ac01 SET n_months = 5000 WHERE aac001 = '$k2'"
+for n in 1 2; do
+	sql hrss "$bad"
+	wait_until 20 held gx_hub 1
+	quarantine open 1 || fail "$n: it is not open"
+	sql hrss "$good"
+	wait_until 20 held gx_hub 0
+	wait_until 10 quarantine superseded $n
+	quarantine open 0 || fail "$n: it is still open"
+	equal 20
+done
+sql hrss "BEGIN; $bad; $good; $bad; $good; COMMIT"
+wait_until 20 quarantine superseded 4
+sql hrss "BEGIN; $bad; $good; $bad; COMMIT"
+wait_until 20 quarantine open 1
+quarantine superseded 5 || fail "the one before it is still open"
+wait_until 20 held gx_hub 1
+kill_hard city
+sql hrss "$good"
+start_gxbusd city
+wait_until 20 held gx_hub 0
+wait_until 10 quarantine superseded 6
+quarantine open 0 || fail "it is still open"
+equal 20
+cli city quarantine list -o json >"$D/o" || fail "quarantine list"
+grep -q "$k2" "$D/o" && fail "a closed one is listed"
+
 step "a column more is reported, and the rest flows on"
 sql hrss "ALTER TABLE ac01 ADD COLUMN novelty text"
 sql hrss "ALTER TABLE ac01 ALTER novelty SET STORAGE PLAIN;

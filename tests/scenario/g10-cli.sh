@@ -390,6 +390,17 @@ step "offline, nothing is asked of a node"
 	run 5 resource check "$D/bad.json"
 	says '^error GX2002: /x-gx-resource/key' && says '^next: '
 	[ ! -s "$D/o" ] || fail "a refused resource wrote to stdout"
+	[ "$(grep -c '^error ' "$D/e")" = 1 ] || fail "more than one fault"
+	sed 's/"version": 1/"version": 0, "colour": 1/; s/"share": 2/"share": 9/' \
+		"$D/bad.json" >"$D/worse.json"
+	run 5 resource check "$D/worse.json"
+	says '^error GX2002: /x-gx-resource: has an unknown member' &&
+		says '^error GX2002: /x-gx-resource/version' &&
+		says '^error GX2002: /x-gx-resource/key' &&
+		says '^error GX2002: /properties/aac001/x-gx-item: share'
+	[ "$(grep -c 'x-gx-item: share' "$D/e")" = \
+		"$(grep -c '"share": 9' "$D/worse.json")" ] ||
+		fail "not every property is named: $(cat "$D/e")"
 	run 3 resource check "$D/none.json"
 	printf abc | "$GXBUS" crypto sm3 | grep -qi 66c7f0f462eeedd9d1f2d46bdc10e4e2 ||
 		fail "SM3 of abc"

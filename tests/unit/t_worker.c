@@ -21,9 +21,9 @@
 
 /* A flow that answers what the test told it, and counts. */
 struct flow {
-	_Atomic int open_rc, step_rc; /* enum gx_rc */
+	_Atomic int open_rc, step_rc, tend_rc; /* enum gx_rc */
 	atomic_bool has_code;
-	atomic_int n_open, n_step, n_close, n_accept, n_free;
+	atomic_int n_open, n_step, n_close, n_accept, n_free, n_tend;
 	atomic_bool is_open, is_wrong;
 	pthread_t thread;
 };
@@ -89,6 +89,21 @@ close_flow(void *flow)
 	atomic_fetch_add(&f->n_close, 1);
 }
 
+static enum gx_rc
+tend_flow(void *flow, struct gx_err *e)
+{
+	struct flow *f = flow;
+	int rc = atomic_load(&f->tend_rc);
+
+	check_thread(f);
+	if (atomic_load(&f->is_open)) {
+		atomic_store(&f->is_wrong, true);
+	}
+	atomic_fetch_add(&f->n_tend, 1);
+	return rc == GX_OK ? GX_OK
+			   : GX_ERR(e, (enum gx_rc)rc, "slot.lag_max", "full");
+}
+
 static void
 status_flow(void *flow, struct gx_jw *w)
 {
@@ -119,6 +134,7 @@ static const struct gx_flow_ops ops = {
 	.open = open_flow,
 	.step = step_flow,
 	.close = close_flow,
+	.tend = tend_flow,
 	.status = status_flow,
 	.accept = accept_flow,
 	.free = free_flow,
@@ -303,6 +319,62 @@ wishes_are_obeyed(void **state)
 	end(w);
 }
 
+static void
+wait_code(struct gx_worker *w, const char *code)
+{
+	int64_t until = gx_mono_ms() + DEADLINE_MS;
+	struct gx_worker_view v;
+	bool is_there;
+
+	do {
+		gx_worker_view(w, &v);
+		gx_mem_free(v.status);
+		is_there = strcmp(v.code, code) == 0;
+		assert_true(is_there || gx_mono_ms() < until);
+		sched_yield();
+	} while (!is_there);
+}
+
+/* What rests is tended; trouble met there is shown until it runs again. */
+static void
+rest_is_tended(void **state)
+{
+	struct gx_worker *w = start(GX_OK, GX_OK);
+	int n;
+
+	(void)state;
+	wait_phase(w, GX_W_RUNNING);
+	assert_int_equal(atomic_load(&current->n_tend), 0);
+	gx_worker_pause(w);
+	wait_phase(w, GX_W_PAUSED);
+	wait_more(&current->n_tend);
+	atomic_store(&current->tend_rc, GX_ABORT); /* nobody's trouble */
+	wait_more(&current->n_tend);
+	wait_more(&current->n_tend);
+	wait_code(w, "");
+	atomic_store(&current->tend_rc, GX_FATAL);
+	wait_code(w, "slot.lag_max");
+	atomic_store(&current->tend_rc, GX_OK);
+	wait_more(&current->n_tend);
+	wait_more(&current->n_tend);
+	wait_code(w, "slot.lag_max");
+	assert_int_equal(phase_of(w), GX_W_PAUSED);
+	gx_worker_resume(w, false);
+	wait_phase(w, GX_W_RUNNING);
+	wait_code(w, "");
+	n = atomic_load(&current->n_tend);
+	wait_more(&current->n_step);
+	assert_int_equal(atomic_load(&current->n_tend), n);
+	atomic_store(&current->step_rc, GX_FATAL);
+	wait_phase(w, GX_W_STOPPED);
+	wait_code(w, "internal");
+	wait_more(&current->n_tend);
+	atomic_store(&current->tend_rc, GX_FATAL);
+	wait_code(w, "slot.lag_max");
+	assert_int_equal(phase_of(w), GX_W_STOPPED);
+	end(w);
+}
+
 /* Many askers at once, while it works. */
 static atomic_bool asks;
 
@@ -354,6 +426,7 @@ main(void)
 		cmocka_unit_test(idle_is_running),
 		cmocka_unit_test(an_open_that_fails_is_closed),
 		cmocka_unit_test(wishes_are_obeyed),
+		cmocka_unit_test(rest_is_tended),
 		cmocka_unit_test(many_may_ask),
 	};
 
