@@ -203,23 +203,28 @@ step(struct gx_xml_scan *s, unsigned c)
 	return true;
 }
 
-/* From p to where something may end: text and values hold most bytes. */
+/* From p to where something may end, or end. */
 static const char *
 leap(struct gx_xml_scan *s, const char *p, const char *end)
 {
+	static const bool ends_tag[256] = {
+		['>'] = true, ['='] = true, ['"'] = true, ['\''] = true};
 	size_t n = (size_t)(end - p);
-	const char *to;
+	const char *from = p;
 
 	if (s->state == IN_TEXT) {
-		to = memchr(p, '<', n);
-		return to ? to : end;
+		p = memchr(p, '<', n);
+		return p ? p : end;
 	}
 	if (s->state == IN_VALUE) {
-		to = memchr(p, (int)s->quote, n);
-		to = to ? to : end;
-		s->n_tag += (size_t)(to - p);
-		return to;
+		p = memchr(p, (int)s->quote, n);
+		p = p ? p : end;
+	} else if (s->state == IN_TAG) {
+		while (p < end && !ends_tag[(unsigned char)*p]) {
+			p++;
+		}
 	}
+	s->n_tag += (size_t)(p - from);
 	return p;
 }
 
@@ -231,7 +236,8 @@ scan_bytes(struct gx_xml_scan *s, const char *p, const char *end)
 			return false;
 		}
 	}
-	return s->n_tag <= TAG_MAX || s->state != IN_VALUE ||
+	return s->n_tag <= TAG_MAX ||
+	       (s->state != IN_VALUE && s->state != IN_TAG) ||
 	       fail(s, "a tag is longer than 64 KiB");
 }
 
