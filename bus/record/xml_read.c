@@ -296,11 +296,10 @@ static uint32_t
 find_node(const struct run *r, uint32_t parent, const xmlChar *local,
 	  const xmlChar *uri)
 {
-	const struct gx_xml_node *nodes = r->map->nodes;
-
 	if (parent == GX_XML_NONE) {
 		return GX_XML_NONE;
 	}
+	const struct gx_xml_node *nodes = r->map->nodes;
 	for (uint32_t i = nodes[parent].child; i != GX_XML_NONE;
 	     i = nodes[i].sibling) {
 		if ((const char *)local == r->names[i].local &&
@@ -771,6 +770,17 @@ parse(struct run *r, const struct gx_xml_xsd *xsd)
 	xmlSchemaFreeValidCtxt(valid);
 }
 
+/* Are bytes left that begin a character and do not end it?  libxml2 2.9 is
+ * silent about them. */
+static bool
+is_character_cut(const struct run *r)
+{
+	const struct _xmlParserInputBuffer *b =
+		r->ctxt->input ? r->ctxt->input->buf : NULL;
+
+	return b && b->encoder && b->raw && xmlBufUse(b->raw) > 0;
+}
+
 /* What came of it, after the last byte. */
 static enum gx_rc
 judge(struct run *r, struct gx_err *e)
@@ -784,6 +794,9 @@ judge(struct run *r, struct gx_err *e)
 	if (!r->code && !r->ctxt->wellFormed) {
 		refuse(r, "xml.document", "not well formed", r->count->line,
 		       r->ctxt->errNo);
+	} else if (is_character_cut(r)) {
+		refuse(r, "xml.document", "its last character is cut",
+		       r->count->line, 0);
 	}
 	if (!r->code) {
 		return GX_OK;

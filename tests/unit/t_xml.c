@@ -449,6 +449,11 @@ encodings(void **state)
 	      "xml.document");
 	BYTES("<?xml version='1.0' encoding='GB18030'?><a/>\xff",
 	      "xml.document");
+	BYTES("<?xml version='1.0' encoding='GB18030'?><a/>\x81\x30",
+	      "xml.document");
+	BYTES("<?xml version='1.0' encoding='GBK'?><a/>\x81", "xml.document");
+	BYTES("\xff\xfe<\0a\0/\0>\0\n", "xml.document");
+	BYTES("\xff\xfe<\0a\0/\0>\0\n\0", "");
 	BYTES("<?xml version='1.0' encoding='ISO-8859-1'?><a><r><x>\xe9</x>"
 	      "</r></a>",
 	      "{\"t\":\"é\"}\n");
