@@ -56,6 +56,46 @@ struct gx_xml_map {
 	uint32_t record; /* node of the record */
 };
 
+/* One value: a range of text or attributes. */
+struct gx_xml_value {
+	size_t from, n;
+	bool is_attribute;
+	uint32_t next; /* of the same field */
+};
+
+/* First and last value of a field. */
+struct gx_xml_ends {
+	uint32_t first, last;
+};
+
+/* The record being read; one is used for all of a document. */
+struct gx_xml_record {
+	const struct gx_xml_map *map;
+	uint64_t line; /* where the reader is: set by it before it calls */
+	struct gx_xml_row row;
+	struct gx_buf text, attributes, json;
+	struct gx_xml_ends *ends; /* by field */
+	struct gx_xml_value *values;
+	uint32_t n_values, cap_values;
+	int today_ymd;
+};
+struct gx_xml_record *gx_xml_record_new(const struct gx_xml_map *map);
+void gx_xml_record_free(struct gx_xml_record **rec);
+void gx_xml_record_begin(struct gx_xml_record *rec, uint64_t number);
+/* It is refused; the first reason counts. */
+void gx_xml_record_reject(struct gx_xml_record *rec, const char *reason,
+			  struct gx_slice field);
+/* Text while an element that a field wants is open. */
+void gx_xml_record_text(struct gx_xml_record *rec, const char *p, size_t n);
+/* The text from there to its end is a value of this field and its next. */
+void gx_xml_record_element(struct gx_xml_record *rec, uint32_t field,
+			   size_t from);
+/* A value as libxml2 hands it over. */
+void gx_xml_record_attribute(struct gx_xml_record *rec, uint32_t field,
+			     const char *p, const char *end);
+/* row is complete but for what the XSD still has to say. */
+void gx_xml_record_end(struct gx_xml_record *rec);
+
 /*
  * Scan of raw bytes in front of libxml2, whose cost grows with the square of
  * the attributes of one tag before it asks anybody.  Zeroed, but for width.
