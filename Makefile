@@ -3,7 +3,7 @@
 KIND    ?= obj
 CC      ?= gcc
 OUT     := build/$(KIND)
-PKGS    := rdkafka libpq yajl libcrypto libmicrohttpd libcurl libpcre2-8 zlib
+PKGS    := rdkafka libpq yajl libcrypto libmicrohttpd libcurl libpcre2-8 zlib libxml-2.0
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes \
            -Wstrict-prototypes -Wcast-qual -Wvla -Wswitch-enum -Wformat=2 -Wundef -Werror
 HARDEN  := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2

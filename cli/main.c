@@ -112,6 +112,13 @@ static const struct gx_command commands[] = {
 	 "gxbus schema check --schema S.json records.jsonl\n"
 	 "gxbus schema check --syntax document.json",
 	 false},
+	{"adapter preview", NULL, gx_cmd_adapter_preview, "[FILE]", 0, 0,
+	 "Print what a document would publish, and what is refused",
+	 "type,map,xsd",
+	 "gxbus adapter preview --type xml --map M.json projects.xml\n"
+	 "gxbus adapter preview --type xml --xsd X.xsd --map M.json "
+	 "projects.xml",
+	 false},
 	{"record check-id", NULL, gx_cmd_record_check_id, "KIND VALUE...", 0, 0,
 	 "Check identifiers and codes of the GB standards", "",
 	 "gxbus record check-id region 450100", false},

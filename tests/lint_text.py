@@ -45,7 +45,7 @@ HOMES = [
     (r"microhttpd\.h", r"bus/port/http_\w+\.c"),
     (r"curl/", r"bus/port/http_\w+\.c"),
     (r"pcre2\.h", r"bus/record/\w+\.c"),
-    (r"libxml/", r"(adapters|bus/record)/\w+\.c"),
+    (r"libxml/", r"bus/record/xml_\w+\.c"),
     (r"zlib\.h", r"(adapters|bus/port|bus/flow|bus/record|cli)/\w+\.c"),
     (r"ut(hash|list|array|string)\.h", r"(bus|adapters|catalog|cli|tests)/.*"),
     (r"cmocka\.h", r"tests/.*"),

@@ -7,7 +7,7 @@
  * 4122 for uuid, RFC 5321 for email, RFC 3986 for uri, RFC 2673 and RFC 4291
  * for addresses.  The year 0000 is refused: PostgreSQL has none, and a value
  * that passes here must be one that can be stored.  Five more are the
- * identifiers of ids.h.
+ * identifiers of ids.h, and one the project code of GB/T 40058-2021.
  *
  * A format sees the decoded text of a string, never its escapes, and anything
  * that is not a string passes it.  All functions are pure and allocate
@@ -451,6 +451,40 @@ check_region(const char *p, size_t n, int today_ymd)
 	return gx_id_check(GX_ID_REGION, p, n, today_ymd);
 }
 
+/*
+ * YYMM-RRRRRR-DD-TT-NNNNNC, or in the older form YYYY-RRRRRR-II-TT-NNNNNN: a
+ * first field that ends in a month is of the new one, else it must be a year
+ * 2013 to 2020.  The formula of C is not published, so it is not verified.  A
+ * region 0000.. stands for the ministries of the central government.
+ */
+static const char *
+check_project(const char *p, size_t n, int today_ymd)
+{
+	static const char form[] = "0000-000000-00-00-00000";
+
+	if (n != 24) {
+		return "not a project code of 24 characters";
+	}
+	for (size_t i = 0; i < 23; i++) {
+		if (form[i] == '0' ? !is_digit(p[i]) : p[i] != '-') {
+			return "not a project code (YYMM-RRRRRR-DD-TT-NNNNNC)";
+		}
+	}
+	int high = take_two(p), low = take_two(p + 2);
+	bool is_new = low >= 1 && low <= 12;
+	if (!is_new && (high != 20 || low < 13 || low > 20)) {
+		return "a project code of no month and no year 2013 to 2020";
+	}
+	if (!is_digit(p[23]) && (!is_new || p[23] < 'A' || p[23] > 'Z')) {
+		return "not a project code: its last character";
+	}
+	if (memcmp(p + 5, "0000", 4) != 0 &&
+	    gx_id_check(GX_ID_REGION, p + 5, 6, today_ymd)) {
+		return "a project code with an unknown region";
+	}
+	return NULL;
+}
+
 gx_format_f *
 gx_format_find(struct gx_slice name)
 {
@@ -471,6 +505,7 @@ gx_format_find(struct gx_slice name)
 		{"org-code", check_org_code},
 		{"licence-id", check_licence},
 		{"region", check_region},
+		{"project-code", check_project},
 	};
 
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {

@@ -58,6 +58,7 @@ init
 config explain
 resource check
 schema check
+adapter preview
 record check-id
 evidence root
 evidence check-inclusion
