@@ -171,6 +171,8 @@ const struct gx_conf_key gx_node_keys[] = {
 	 true},
 	{FLOW, "resources", GX_CONF_LIST, "gx.receipt", NULL, NULL,
 	 "own: resources that the services of this node emit.", true},
+	{FLOW, "every", GX_CONF_DURATION, "1s", "50ms", "1h",
+	 "receipt: how often streams that moved are receipted.", true},
 	{FLOW, "outbox_keep", GX_CONF_DURATION, "168h", "1s", "8760h",
 	 "own: age at which rows of the outbox are deleted, once the log holds "
 	 "them for good. Longer than the age of the oldest backup that the "
