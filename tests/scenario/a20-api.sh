@@ -90,6 +90,7 @@ POST /api/v1/flows/sink/pause|o|{}|200
 POST /api/v1/flows/sink/resume|o|{}|200
 POST /api/v1/flows/sink/restart|o|{}|200
 GET /api/v1/streams|oan||200
+GET /api/v1/receipts|oan||200
 GET /api/v1/streams$S|oan||200
 GET /api/v1/quarantine|oa||200
 GET /api/v1/quarantine/$id|oa||200

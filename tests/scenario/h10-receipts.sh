@@ -206,10 +206,10 @@ put 5 501
 wait_until 20 receipted "$GXL_CITY" gx_city
 
 first=601
-for point in receipt.signed receipt.before_commit receipt.after_commit:2 \
+for point in receipt.signed receipt.before_commit receipt.after_commit \
 	writer.after_marker writer.settled writer.after_seal writer.after_send \
-	writer.before_release writer.after_release reader.before_commit:2 \
-	reader.after_commit:2; do
+	writer.before_release writer.after_release reader.before_commit \
+	reader.after_commit; do
 	crash_hub $point $first
 	first=$((first + 10))
 done
