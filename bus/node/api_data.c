@@ -13,7 +13,7 @@
  *
  * Receipts are the rows of gx.receipt, a table that this node's sink makes when
  * the first one comes.  The same receipt may have come by several ways; the
- * newest of a sink for a stream counts.  Their signatures were checked before
+ * newest of a sink for a stream and verdict counts.  Their signatures were checked before
  * they got there.
  *
  * The end of a topic is read with a client of its own, opened for the request
@@ -235,10 +235,12 @@ gx_api_receipts(struct gx_call *c, struct gx_err *e)
 	if (rc == GX_OK && has) {
 		rc = gx_pg_query(
 			c->pg,
-			"SELECT DISTINCT ON (stream, sink) sink, stream, "
+			"SELECT DISTINCT ON (stream, sink, verdict) sink, "
+			"stream, "
 			"verdict, epoch, seq, head, applied, aside, reason, "
 			"at FROM gx.receipt WHERE $1::text IS NULL OR "
-			"stream = $1 ORDER BY stream, sink, seq DESC, at DESC",
+			"stream = $1 ORDER BY stream, sink, verdict, seq DESC, "
+			"at DESC",
 			1, p, &rows, e);
 	}
 	if (rc != GX_OK) {
