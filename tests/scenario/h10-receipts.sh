@@ -196,9 +196,10 @@ for m in open(sys.argv[1], "rb").read().split(b"\x1e"):
 sys.exit(1)
 PY
 printf 'no message' >"$D/junk"
+n_part=$(ask gx_hub "SELECT partition FROM gx_stream WHERE stream = '$S'")
 for f in batch junk batch; do
-	kcat -P -b "127.0.0.1:$(P kafka-hub)" -t "gx.batch.$GXL_HUB" -p 0 \
-		-k "$S" "$D/$f" || fail "kcat"
+	kcat -P -b "127.0.0.1:$(P kafka-hub)" -t "gx.batch.$GXL_HUB" \
+		-p "$n_part" -k "$S" "$D/$f" || fail "kcat"
 done
 wait_until 40 shows gx_hub "SELECT count(*), count(*) FILTER (WHERE
 is_receipted), count(DISTINCT digest) FROM gx_refusal" '3|2|2'
