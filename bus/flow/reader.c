@@ -26,6 +26,40 @@
 #define READER_MAGIC 0x72656164u
 #define LOOK_BACK 64 /* messages of a copied log read again at each start */
 
+static char **
+copy_list(const char *const *list)
+{
+	size_t n = 0;
+	char **copy;
+
+	while (list[n]) {
+		n++;
+	}
+	copy = gx_mem_new((n + 1) * sizeof *copy);
+	for (size_t i = 0; i < n; i++) {
+		copy[i] = gx_mem_strdup(list[i]);
+	}
+	return copy;
+}
+
+static void
+free_list(char **list)
+{
+	for (size_t i = 0; list[i]; i++) {
+		gx_mem_free(list[i]);
+	}
+	gx_mem_free(list);
+}
+
+static bool
+is_listed(char *const *list, const char *topic)
+{
+	while (*list && strcmp(*list, topic) != 0) {
+		list++;
+	}
+	return *list != NULL;
+}
+
 enum gx_rc
 gx_reader_new(const struct gx_reader_conf *conf, struct gx_log *log,
 	      struct gx_store *store, struct gx_verifier *verifier,
@@ -33,20 +67,13 @@ gx_reader_new(const struct gx_reader_conf *conf, struct gx_log *log,
 {
 	struct gx_reader *r = gx_mem_new(sizeof *r);
 	const char *values[3] = {r->flow, NULL, NULL};
-	size_t n = 0;
 
 	(void)e;
 	r->magic = READER_MAGIC;
 	r->conf = *conf;
 	snprintf(r->flow, sizeof r->flow, "%s", conf->flow);
-	snprintf(r->own_topic, sizeof r->own_topic, "%s", conf->own_topic);
-	while (conf->topics[n]) {
-		n++;
-	}
-	r->topics = gx_mem_new((n + 1) * sizeof *r->topics);
-	for (size_t i = 0; i < n; i++) {
-		r->topics[i] = gx_mem_strdup(conf->topics[i]);
-	}
+	r->topics = copy_list(conf->topics);
+	r->own_topics = copy_list(conf->own_topics);
 	r->log = log;
 	r->store = store;
 	r->verifier = verifier;
@@ -281,7 +308,7 @@ open_places(struct gx_reader *r, struct gx_err *e)
 
 			pl->topic = r->topics[t];
 			pl->partition = p;
-			pl->is_own = strcmp(pl->topic, r->own_topic) == 0;
+			pl->is_own = is_listed(r->own_topics, pl->topic);
 			r->n_places = ++n;
 			rc = open_place(r, pl, e);
 			if (rc != GX_OK) {
@@ -710,10 +737,8 @@ free_reader(void **flow)
 		return;
 	}
 	close_reader(r);
-	for (size_t i = 0; r->topics[i]; i++) {
-		gx_mem_free(r->topics[i]);
-	}
-	gx_mem_free(r->topics);
+	free_list(r->topics);
+	free_list(r->own_topics);
 	gx_mem_free(r->holes);
 	r->magic = 0;
 	gx_mem_free(r);

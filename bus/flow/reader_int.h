@@ -51,7 +51,7 @@ struct entry {
 struct place {
 	const char *topic;
 	int32_t partition;
-	bool is_own;	     /* the node's own topic */
+	bool is_own;	     /* a topic of the node's own streams */
 	int64_t next_offset; /* as committed */
 	int64_t done;	     /* all below was handled when it was committed */
 	int64_t upto;	     /* everything below was handled */
@@ -80,8 +80,7 @@ struct gx_reader {
 	unsigned magic;
 	struct gx_reader_conf conf;
 	char flow[64];
-	char own_topic[64];
-	char **topics;
+	char **topics, **own_topics;
 	struct gx_log *log;
 	struct gx_store *store;
 	struct gx_verifier *verifier;

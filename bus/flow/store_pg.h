@@ -16,8 +16,12 @@ struct gx_store_pg_conf {
 	/* Declared resources; the array is copied, the resources are lent. */
 	const struct gx_resource *const *resources;
 	size_t n_resources;
-	const char *flow;  /* for application_name; NULL: none */
-	int guard_percent; /* mass-change guard at "op":"e", 0 = off */
+	/* This node and all below it, for what comes down; NULL: none.  The
+	 * names are copied. */
+	const char *node;
+	const char *const *subtree; /* NULL-terminated, with node */
+	const char *flow;	    /* for application_name; NULL: none */
+	int guard_percent;	    /* mass-change guard at "op":"e", 0 = off */
 	uint64_t guard_floor;
 	uint64_t quarantine_max_rows; /* 0: no ceiling */
 };

@@ -76,6 +76,7 @@ static enum gx_rc
 add_unit(struct gx_store_pg *st, const struct gx_apply *ap, struct gx_err *e)
 {
 	struct gx_stream_name name;
+	struct gx_slice child;
 	struct spg_unit *u;
 	size_t n_base;
 	const char *dot;
@@ -93,6 +94,7 @@ add_unit(struct gx_store_pg *st, const struct gx_apply *ap, struct gx_err *e)
 		return rc;
 	}
 	u = &st->units[st->n_units];
+	memset(u, 0, sizeof(*u));
 	u->stream = ap->stream;
 	u->epoch = ap->head->epoch;
 	rc = gx_store_pg_table(st, ap->stream, &name, &u->table, e);
@@ -100,6 +102,9 @@ add_unit(struct gx_store_pg *st, const struct gx_apply *ap, struct gx_err *e)
 		return rc;
 	}
 	u->origin = name.origin;
+	u->is_down = gx_stream_is_down(&name, &child);
+	u->is_read_back = u->is_down && st->node != NULL &&
+			  gx_slice_eq(name.node, gx_slice_str(st->node));
 	dot = memchr(name.n.p, '.', name.n.n);
 	n_base = dot != NULL ? (size_t)(dot - ap->stream.p) : ap->stream.n;
 	(void)snprintf(u->base, sizeof(u->base), "%.*s", (int)n_base,

@@ -36,12 +36,18 @@ struct spg_table {
 	char *count, *doomed_count, *doomed_delete;
 };
 
-/* A stretch of one stream under one epoch within a transaction. */
+/*
+ * A stretch of one stream under one epoch within a transaction; of a stream
+ * that came down from the node above (is_down), one more for each origin that
+ * its lines name (is_line).
+ */
 struct spg_unit {
 	struct gx_slice stream, origin;
 	char base[GX_STREAM_MAX + 1]; /* stream's name without generation */
 	struct spg_table *table;
 	uint64_t epoch;
+	bool is_down, is_line;
+	bool is_read_back; /* made here for a node below: no rows of ours */
 };
 
 /* A line that changes a row or a hold.  Slices lie in the message. */
@@ -78,7 +84,9 @@ struct spg_cursor {
 struct gx_store_pg {
 	struct gx_store base;
 	unsigned magic;
-	char *conninfo, *app;
+	char *conninfo, *app, *node;
+	char **subtree;
+	size_t n_subtree;
 	int guard_percent;
 	uint64_t guard_floor, quarantine_max_rows;
 	struct spg_table *tables;

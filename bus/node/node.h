@@ -19,6 +19,8 @@
 
 #define GX_VERSION "0.1.0"
 #define GX_NODE_RESOURCES 256
+#define GX_NODE_CHILDREN 64
+#define GX_NODE_SUBTREE 256
 
 struct gx_node_resource {
 	struct gx_resource *r;
@@ -47,6 +49,12 @@ struct gx_node_flow {
 	int64_t fault_at_ms;
 };
 
+/* A node below this one: a section [child NAME]. */
+struct gx_node_child {
+	const char *id;
+	char topic[64]; /* gx.down.<id> */
+};
+
 /* What a start waits for; bits of gx_node.ready. */
 enum gx_node_dep {
 	GX_DEP_DATABASE = 1,
@@ -58,10 +66,17 @@ enum gx_node_dep {
 struct gx_node {
 	const struct gx_conf *conf;
 	const char *id;
-	char topic[64];	  /* gx.batch.<id> */
-	char process[64]; /* host:pid */
-	char *conninfo;	  /* with the password file */
+	char topic[64];	     /* gx.batch.<id> */
+	char down_topic[64]; /* gx.down.<id>: what comes from above */
+	char process[64];    /* host:pid */
+	char *conninfo;	     /* with the password file */
 	int n_partitions;
+	struct gx_node_child children[GX_NODE_CHILDREN];
+	size_t n_children;
+	/* Topics of streams made here, and the names of this node and of all
+	 * below it; NULL-terminated. */
+	const char *own_topics[GX_NODE_CHILDREN + 2];
+	const char *subtree[GX_NODE_SUBTREE + 1];
 	struct gx_node_resource resources[GX_NODE_RESOURCES];
 	size_t n_resources;
 	struct gx_node_flow flows[GX_NODE_FLOWS];

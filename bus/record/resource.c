@@ -164,7 +164,8 @@ read_head(struct loader *l, const struct gx_json *x)
 	const char *name = gx_json_str(x, "name", "");
 	const char *dot = strchr(name, '.');
 
-	if (!has_only(x, "name version key streams former catalogue")) {
+	if (!has_only(x, "name version key streams return former "
+			 "catalogue")) {
 		return refuse(l, "/x-gx-resource", "has an unknown member");
 	}
 	if (!dot || !is_name(name, (size_t)(dot - name)) ||
@@ -361,6 +362,7 @@ set_column(struct loader *l, size_t i, const struct gx_json *p,
 					      t->kind == GX_COLUMN_DATE ||
 					      t->kind == GX_COLUMN_BOOLEAN};
 	f->pg_type = t->pg_type;
+	f->is_string = kinds & KIND_STRING;
 	if (t->kind == GX_COLUMN_NUMERIC) {
 		return set_numeric(l, i, item);
 	}
@@ -479,6 +481,37 @@ read_fields(struct loader *l, const struct gx_json *key)
 	return true;
 }
 
+/* Behind the fields, of which it names one. */
+static bool
+read_return(struct loader *l, const struct gx_json *x)
+{
+	static const char at[] = "/x-gx-resource/return";
+	const struct gx_json *item;
+	const char *by;
+	int i;
+
+	if (!x) {
+		return true;
+	}
+	if (x->type != GX_JSON_OBJECT || !has_only(x, "by item")) {
+		return refuse(l, at, "is an object of by and item");
+	}
+	by = gx_json_str(x, "by", "");
+	item = gx_json_get(x, "item");
+	if (strcmp(by, "region") != 0 && strcmp(by, "stream") != 0) {
+		return refuse(l, at, "by is region or stream");
+	}
+	i = item && item->type == GX_JSON_STRING
+		    ? gx_schema_field_index(l->sch, item->text)
+		    : -1;
+	if (i < 0 || l->columns[i].kind != GX_COLUMN_TEXT) {
+		return refuse(l, at, "item names a property that is a string");
+	}
+	l->r->return_by = *by == 'r' ? GX_RETURN_REGION : GX_RETURN_STREAM;
+	l->r->return_item = (size_t)i;
+	return true;
+}
+
 /* All of the declaration but the schema itself. */
 static bool
 read_declaration(struct loader *l)
@@ -501,7 +534,8 @@ read_declaration(struct loader *l)
 	}
 	return read_head(l, x) &&
 	       read_catalogue(l, gx_json_get(x, "catalogue")) &&
-	       read_fields(l, gx_json_get(x, "key"));
+	       read_fields(l, gx_json_get(x, "key")) &&
+	       read_return(l, gx_json_get(x, "return"));
 }
 
 enum gx_rc

@@ -20,7 +20,8 @@ static const char good[] = "[node]\nid = 450100\ndatabase = dbname=x\n"
 			   "[kafka]\nbootstrap = a:1\n"
 			   "[parent]\nid = 450000\nkafka = b:1\n"
 			   "[flow sink]\nkind = sink\n"
-			   "[flow up]\nkind = link-up\n";
+			   "[flow up]\nkind = link-up\n"
+			   "[child 450101]\nregion = 450101\n";
 
 static enum gx_rc
 check(const char *text, struct gx_err *e)
@@ -76,13 +77,29 @@ refuses_what_contradicts(void **state)
 	      "[flow down]");
 	spoil("flows = sink, up", "flows = up, up", "node.conf", "twice");
 	spoil("kind = sink", "kind = sing", "conf.bad_value",
-	      "source, sink or link-up (did you mean sink?");
+	      "source, sink, link-up or link-down (did you mean sink?");
 	spoil("kind = sink", "kind = source", "node.conf", "adapter");
 	spoil("kafka = b:1", "", "node.conf", "[parent]");
 	spoil("kafka = b:1", "kafka = a:1", "node.conf", "itself");
 	spoil("[flow up]", "[flow Up]", "node.conf", "[flow up]");
 	spoil("[parent]", "[flow B_B]\nkind = sink\n[parent]", "node.conf",
 	      "[flow B_B]");
+}
+
+static void
+refuses_wrong_children(void **state)
+{
+	(void)state;
+	spoil("[child 450101]", "[child 450100]", "node.conf", "not this");
+	spoil("[child 450101]", "[child A]", "node.conf", "[child A]");
+	spoil("[child 450101]", "[child a123456789012345678901234567]",
+	      "node.conf", "at most 27");
+	spoil("region = 450101", "region = 4501O1", "node.conf", "region");
+	spoil("region = 450101", "region = 45010", "node.conf", "region");
+	spoil("region = 450101", "subtree = a, B", "node.conf", "subtree");
+	/* What came down never goes up. */
+	spoil("kind = link-up", "kind = link-up\ntopics = gx.down.450100",
+	      "node.conf", "never");
 }
 
 static void
@@ -178,6 +195,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_what_is_good),
 		cmocka_unit_test(refuses_what_contradicts),
+		cmocka_unit_test(refuses_wrong_children),
 		cmocka_unit_test(refuses_what_is_unknown),
 		cmocka_unit_test(empty_paths_stay_empty),
 		cmocka_unit_test(kinds_are_rows),
