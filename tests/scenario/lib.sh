@@ -57,7 +57,7 @@ lab() {
 end_lab() {
 	local rc=$? part
 	if [ $rc != 0 ] && [ $rc != 77 ]; then
-		for part in city link hub; do
+		for part in $GXL_DAEMONS; do
 			[ -s "$D/log/$part.log" ] || continue
 			echo "the end of $part.log:"
 			tail -n 8 "$D/log/$part.log" | cut -c 1-300
@@ -155,7 +155,7 @@ put() {
 		db hrss -c 'COPY public.ac01 FROM STDIN' || fail "put $*"
 }
 
-# sql DATABASE STATEMENT: hrss, gx_city or gx_hub; it must succeed
+# sql DATABASE STATEMENT: hrss or gx_<node>; it must succeed
 sql() {
 	db "$1" -c "$2" || fail "sql at $1: $2"
 }
@@ -231,7 +231,7 @@ slim() {
 # quiet_logs [PATTERN]: no error line but those that match PATTERN
 quiet_logs() {
 	local part
-	for part in city link hub; do
+	for part in $GXL_DAEMONS; do
 		[ -s "$D/log/$part.log" ] || continue
 		if grep -E '^[^ ]+ (error|fatal) |Sanitizer|Assertion|GX_ASSERT' \
 			"$D/log/$part.log" | grep -vE "${1:-^$}" | head -n 5 |
