@@ -523,6 +523,7 @@ init_tables(struct gx_store_pg *st, const struct gx_store_pg_conf *conf)
 	for (size_t i = 0; i < st->n_tables; i++) {
 		st->tables[i].r = conf->resources[i];
 		st->tables[i].number = (unsigned)i;
+		gx_store_pg_arrays_init(&st->tables[i].touched);
 	}
 }
 
@@ -546,6 +547,7 @@ gx_store_pg_new(const struct gx_store_pg_conf *conf, struct gx_store **out,
 		gx_store_pg_list(&st->subtree, &st->n_subtree,
 				 gx_slice_str(conf->subtree[i]));
 	}
+	st->gives = conf->gives && conf->node != NULL;
 	st->guard_percent = conf->guard_percent;
 	st->guard_floor = conf->guard_floor;
 	st->quarantine_max_rows = conf->quarantine_max_rows;

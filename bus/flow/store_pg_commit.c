@@ -535,6 +535,7 @@ try_commit(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
 
 	st->n_lines = 0;
 	st->n_aside = 0;
+	gx_store_pg_forget_touched(st);
 	rc = gx_store_pg_collect(st, t, &c, &end, e);
 	small = !st->is_careful && end == NULL &&
 		count_lines(t) <= STORE_PG_SMALL;
@@ -543,6 +544,9 @@ try_commit(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
 	}
 	if (rc == GX_OK && small) {
 		rc = gx_store_pg_write(st, true, e);
+		if (rc == GX_OK) {
+			rc = gx_store_pg_show(st, true, e);
+		}
 		if (rc == GX_OK) {
 			rc = sync_header(st, &h, false, e);
 		}
@@ -553,6 +557,9 @@ try_commit(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
 		}
 		if (rc == GX_OK) {
 			rc = write_segments(st, t, &c, end, e);
+		}
+		if (rc == GX_OK) {
+			rc = as_fatal(gx_store_pg_show(st, false, e), e);
 		}
 	}
 	return rc == GX_OK ? as_fatal(gx_pg_exec(st->pg, "COMMIT", e), e) : rc;

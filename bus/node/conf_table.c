@@ -184,6 +184,18 @@ const struct gx_conf_key gx_node_keys[] = {
 	 "alarm rings "
 	 "near its cause.",
 	 true},
+	{FLOW, "resources", GX_CONF_LIST, "gx.receipt", NULL, NULL,
+	 "own: resources that the services of this node emit.", true},
+	{FLOW, "child", GX_CONF_STR, "", NULL, NULL,
+	 "down: the node below that it is for, by the name of its section "
+	 "[child NAME].",
+	 true},
+	{FLOW, "outbox_keep", GX_CONF_DURATION, "168h", "1s", "8760h",
+	 "own, down: age at which rows of the outbox are deleted, once the log "
+	 "holds "
+	 "them for good. Longer than the age of the oldest backup that the "
+	 "database may be brought back from.",
+	 true},
 	{NULL, NULL, GX_CONF_STR, NULL, NULL, NULL, NULL, false},
 };
 

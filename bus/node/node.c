@@ -326,6 +326,7 @@ gx_node_store(const struct gx_node *n, const char *flow, struct gx_store **out,
 		.n_resources = n->n_resources,
 		.node = n->id,
 		.subtree = n->subtree,
+		.gives = n->n_children > 0,
 	};
 
 	for (size_t i = 0; i < n->n_resources; i++) {

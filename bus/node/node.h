@@ -38,6 +38,7 @@ struct gx_node_flow {
 	struct gx_key *key;
 	struct gx_sealer *sealer;
 	struct gx_source *src; /* NULL once the writer has it */
+	const char *topic;     /* of the streams it makes; NULL: the node's */
 	struct gx_worker *worker;
 	bool is_paused;	  /* the wish that was last obeyed */
 	bool is_held;	  /* by the guard since a former life: no worker */

@@ -77,7 +77,8 @@ refuses_what_contradicts(void **state)
 	      "[flow down]");
 	spoil("flows = sink, up", "flows = up, up", "node.conf", "twice");
 	spoil("kind = sink", "kind = sing", "conf.bad_value",
-	      "source, sink, link-up or link-down (did you mean sink?");
+	      "source, sink, link-up, link-down, own or down (did you mean "
+	      "sink?");
 	spoil("kind = sink", "kind = source", "node.conf", "adapter");
 	spoil("kafka = b:1", "", "node.conf", "[parent]");
 	spoil("kafka = b:1", "kafka = a:1", "node.conf", "itself");
@@ -97,6 +98,8 @@ refuses_wrong_children(void **state)
 	spoil("region = 450101", "region = 4501O1", "node.conf", "region");
 	spoil("region = 450101", "region = 45010", "node.conf", "region");
 	spoil("region = 450101", "subtree = a, B", "node.conf", "subtree");
+	spoil("kind = link-up", "kind = down\nchild = 450101", "node.conf",
+	      "return");
 	/* What came down never goes up. */
 	spoil("kind = link-up", "kind = link-up\ntopics = gx.down.450100",
 	      "node.conf", "never");
@@ -152,7 +155,8 @@ kinds_are_rows(void **state)
 		snprintf(text, sizeof text,
 			 "[node]\nid = a\ndatabase = x\nflows = f\n"
 			 "[kafka]\nbootstrap = a:1\n[parent]\nkafka = b:1\n"
-			 "[flow f]\nkind = %s\nadapter = x.json\n",
+			 "[child b]\nreturn = x.y\n"
+			 "[flow f]\nkind = %s\nadapter = x.json\nchild = b\n",
 			 words[i]);
 		assert_int_equal(check(text, &e), GX_OK);
 		/* Whoever works with the node above needs one. */
