@@ -32,6 +32,20 @@
 #define CHUNK 50 /* PostgreSQL takes 100 arguments */
 #define LOCK_SQL "SELECT pg_advisory_xact_lock(7381239, 5)"
 
+/* As it is, without spaces where that is easily had: json_strip_nulls leaves
+ * them out, and nulls. */
+static void
+put_json(struct gx_buf *b, const char *name)
+{
+	(void)gx_buf_puts(b, "CASE WHEN jsonb_path_exists(b.");
+	(void)gx_pg_ident(b, name);
+	(void)gx_buf_puts(b, ", '$.** ? (@ == null)') THEN b.");
+	(void)gx_pg_ident(b, name);
+	(void)gx_buf_puts(b, "::text ELSE json_strip_nulls(b.");
+	(void)gx_pg_ident(b, name);
+	(void)gx_buf_puts(b, "::json)::text END");
+}
+
 /* The value of a field as JSON text, NULL if it is NULL. */
 static void
 put_value(struct gx_buf *b, const struct gx_field *f)
@@ -40,17 +54,21 @@ put_value(struct gx_buf *b, const struct gx_field *f)
 	const char *before = "to_json(b.", *after = ")::text";
 
 	if (strcmp(type, "jsonb") == 0) {
-		before = "(b.";
-	} else if (strcmp(type, "date") == 0) {
-		before = "to_json(to_char(b.";
-		after = ", 'YYYY-MM-DD'))::text";
-	} else if (strcmp(type, "timestamptz") == 0) {
-		before = "to_json(to_char(b.";
-		after = " AT TIME ZONE INTERVAL '08:00', "
-			"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+08:00\"'))::text";
-	} else if (strncmp(type, "numeric", 7) == 0 && f->is_string) {
-		after = "::text)::text";
+		put_json(b, f->name);
+		return;
 	}
+	if
+		if (strcmp(type, "date") == 0) {
+			before = "to_json(to_char(b.";
+			after = ", 'YYYY-MM-DD'))::text";
+		} else if (strcmp(type, "timestamptz") == 0) {
+			before = "to_json(to_char(b.";
+			after = " AT TIME ZONE INTERVAL '08:00', "
+				"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+08:00\"'))::"
+				"text";
+		} else if (strncmp(type, "numeric", 7) == 0 && f->is_string) {
+			after = "::text)::text";
+		}
 	(void)gx_buf_puts(b, before);
 	(void)gx_pg_ident(b, f->name);
 	(void)gx_buf_puts(b, after);

@@ -190,6 +190,8 @@ const struct gx_conf_key gx_node_keys[] = {
 	 "down: the node below that it is for, by the name of its section "
 	 "[child NAME].",
 	 true},
+	{FLOW, "every", GX_CONF_DURATION, "1s", "50ms", "1h",
+	 "receipt: how often streams that moved are receipted.", true},
 	{FLOW, "outbox_keep", GX_CONF_DURATION, "168h", "1s", "8760h",
 	 "own, down: age at which rows of the outbox are deleted, once the log "
 	 "holds "

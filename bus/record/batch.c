@@ -14,74 +14,12 @@
  */
 #include "record/batch.h"
 
-#include "base/clock.h"
 #include "base/text.h"
+#include "record/cursor.h"
 
 #define LINES_MAX 100000
 #define SRC_DEPTH 8
 #define HEX_HASH ((size_t)2 * GX_HASH)
-
-struct cursor {
-	struct gx_slice s;
-	size_t at;
-};
-
-static bool
-take(struct cursor *c, const char *lit)
-{
-	size_t n = strlen(lit);
-	if (c->s.n - c->at < n || memcmp(c->s.p + c->at, lit, n) != 0) {
-		return false;
-	}
-	c->at += n;
-	return true;
-}
-
-/* Up to the next quote, which is taken too; no escape, no control. */
-static bool
-take_text(struct cursor *c, size_t max, struct gx_slice *out)
-{
-	size_t start = c->at;
-	for (; c->at < c->s.n && c->at - start <= max; c->at++) {
-		unsigned char b = (unsigned char)c->s.p[c->at];
-		if (b == '"') {
-			*out = gx_slice(c->s.p + start, c->at - start);
-			c->at++;
-			return true;
-		}
-		if (b < 0x20 || b > 0x7e || b == '\\') {
-			return false;
-		}
-	}
-	return false;
-}
-
-static bool
-take_u64(struct cursor *c, uint64_t max, uint64_t *out)
-{
-	size_t start = c->at;
-	while (c->at < c->s.n && c->s.p[c->at] >= '0' && c->s.p[c->at] <= '9') {
-		c->at++;
-	}
-	return gx_parse_u64(c->s.p + start, c->at - start, max, out);
-}
-
-static bool
-take_hex(struct cursor *c, unsigned char *out, size_t n)
-{
-	struct gx_slice hex;
-	return take_text(c, 2 * n, &hex) && gx_unhex(hex.p, hex.n, out, n);
-}
-
-static bool
-take_time(struct cursor *c, struct gx_slice *out)
-{
-	int64_t ms = 0;
-	return take_text(c, GX_TIME_LEN, out) && out->n == GX_TIME_LEN &&
-	       out->p[10] == 'T' && out->p[19] == '.' &&
-	       memcmp(out->p + 23, "+08:00", 6) == 0 &&
-	       gx_time_parse(out->p, out->n, &ms);
-}
 
 /* A name of [a-z0-9-] or, for words, [a-z][a-z0-9_]. */
 static bool
@@ -214,9 +152,9 @@ is_schema_id(struct gx_slice s)
 }
 
 static bool
-skip_string(struct cursor *c)
+skip_string(struct gx_cursor *c)
 {
-	if (!take(c, "\"")) {
+	if (!gx_cursor_lit(c, "\"")) {
 		return false;
 	}
 	while (c->at < c->s.n) {
@@ -246,36 +184,36 @@ skip_string(struct cursor *c)
 
 /* Whole numbers are enough for positions. */
 static bool
-skip_number(struct cursor *c)
+skip_number(struct gx_cursor *c)
 {
 	uint64_t v = 0;
-	(void)take(c, "-");
-	return take_u64(c, UINT64_MAX, &v);
+	(void)gx_cursor_lit(c, "-");
+	return gx_cursor_u64(c, UINT64_MAX, &v);
 }
 
-static bool skip_value(struct cursor *c, int depth);
+static bool skip_value(struct gx_cursor *c, int depth);
 
 /* The inside of an object or array, behind its bracket. */
 static bool
-skip_members(struct cursor *c, bool named, int depth)
+skip_members(struct gx_cursor *c, bool named, int depth)
 {
 	const char *close = named ? "}" : "]";
-	if (take(c, close)) {
+	if (gx_cursor_lit(c, close)) {
 		return true;
 	}
 	do {
-		if (named && (!skip_string(c) || !take(c, ":"))) {
+		if (named && (!skip_string(c) || !gx_cursor_lit(c, ":"))) {
 			return false;
 		}
 		if (!skip_value(c, depth)) {
 			return false;
 		}
-	} while (take(c, ","));
-	return take(c, close);
+	} while (gx_cursor_lit(c, ","));
+	return gx_cursor_lit(c, close);
 }
 
 static bool
-skip_value(struct cursor *c, int depth)
+skip_value(struct gx_cursor *c, int depth)
 {
 	if (depth == 0 || c->at == c->s.n) {
 		return false;
@@ -290,18 +228,18 @@ skip_value(struct cursor *c, int depth)
 		c->at++;
 		return skip_members(c, false, depth - 1);
 	case 't':
-		return take(c, "true");
+		return gx_cursor_lit(c, "true");
 	case 'f':
-		return take(c, "false");
+		return gx_cursor_lit(c, "false");
 	case 'n':
-		return take(c, "null");
+		return gx_cursor_lit(c, "null");
 	default:
 		return skip_number(c);
 	}
 }
 
 static bool
-take_src(struct cursor *c, struct gx_slice *out)
+take_src(struct gx_cursor *c, struct gx_slice *out)
 {
 	size_t start = c->at;
 	if (c->at == c->s.n || c->s.p[c->at] != '{' ||
@@ -315,9 +253,10 @@ take_src(struct cursor *c, struct gx_slice *out)
 bool
 gx_marker_next(struct gx_slice streams, size_t *at, struct gx_slice *name)
 {
-	struct cursor c = {streams, *at};
-	if (*at >= streams.n || !(take(&c, "[\"") || take(&c, ",\"")) ||
-	    !take_text(&c, GX_STREAM_MAX, name)) {
+	struct gx_cursor c = {streams, *at};
+	if (*at >= streams.n ||
+	    !(gx_cursor_lit(&c, "[\"") || gx_cursor_lit(&c, ",\"")) ||
+	    !gx_cursor_text(&c, GX_STREAM_MAX, name)) {
 		return false;
 	}
 	*at = c.at;
@@ -326,23 +265,23 @@ gx_marker_next(struct gx_slice streams, size_t *at, struct gx_slice *name)
 
 /* The array of names; each a stream of the origin. */
 static bool
-take_streams(struct cursor *c, struct gx_slice origin, struct gx_slice *out)
+take_streams(struct gx_cursor *c, struct gx_slice origin, struct gx_slice *out)
 {
 	size_t start = c->at, n = 0;
-	if (!take(c, "[")) {
+	if (!gx_cursor_lit(c, "[")) {
 		return false;
 	}
 	do {
 		struct gx_slice name;
 		struct gx_stream_name parts;
-		if (++n > GX_MARKER_STREAMS || !take(c, "\"") ||
-		    !take_text(c, GX_STREAM_MAX, &name) ||
+		if (++n > GX_MARKER_STREAMS || !gx_cursor_lit(c, "\"") ||
+		    !gx_cursor_text(c, GX_STREAM_MAX, &name) ||
 		    !gx_stream_parse(name, &parts) ||
 		    !gx_slice_eq(parts.origin, origin)) {
 			return false;
 		}
-	} while (take(c, ","));
-	if (!take(c, "]")) {
+	} while (gx_cursor_lit(c, ","));
+	if (!gx_cursor_lit(c, "]")) {
 		return false;
 	}
 	*out = gx_slice(c->s.p + start, c->at - start);
@@ -351,18 +290,21 @@ take_streams(struct cursor *c, struct gx_slice origin, struct gx_slice *out)
 
 /* ,"partition":N,"epoch":N,"writer":"<hex>" */
 static const char *
-parse_owner(struct cursor *c, struct gx_head *h)
+parse_owner(struct gx_cursor *c, struct gx_head *h)
 {
 	unsigned char id[8];
 	uint64_t v = 0;
-	if (!take(c, ",\"partition\":") || !take_u64(c, INT32_MAX, &v)) {
+	if (!gx_cursor_lit(c, ",\"partition\":") ||
+	    !gx_cursor_u64(c, INT32_MAX, &v)) {
 		return "partition";
 	}
 	h->partition = (uint32_t)v;
-	if (!take(c, ",\"epoch\":") || !take_u64(c, GX_SEQ_MAX, &h->epoch)) {
+	if (!gx_cursor_lit(c, ",\"epoch\":") ||
+	    !gx_cursor_u64(c, GX_SEQ_MAX, &h->epoch)) {
 		return "epoch";
 	}
-	if (!take(c, ",\"writer\":\"") || !take_hex(c, id, sizeof(id))) {
+	if (!gx_cursor_lit(c, ",\"writer\":\"") ||
+	    !gx_cursor_hex(c, id, sizeof(id))) {
 		return "writer";
 	}
 	for (size_t i = 0; i < sizeof(id); i++) {
@@ -372,11 +314,11 @@ parse_owner(struct cursor *c, struct gx_head *h)
 }
 
 static const char *
-parse_batch(struct cursor *c, struct gx_head *h)
+parse_batch(struct gx_cursor *c, struct gx_head *h)
 {
 	struct gx_stream_name name;
-	if (!take(c, ",\"stream\":\"") ||
-	    !take_text(c, GX_STREAM_MAX, &h->stream) ||
+	if (!gx_cursor_lit(c, ",\"stream\":\"") ||
+	    !gx_cursor_text(c, GX_STREAM_MAX, &h->stream) ||
 	    !gx_stream_parse(h->stream, &name)) {
 		return "stream";
 	}
@@ -384,40 +326,43 @@ parse_batch(struct cursor *c, struct gx_head *h)
 	if (why) {
 		return why;
 	}
-	if (!take(c, ",\"first\":") || !take_u64(c, GX_SEQ_MAX, &h->first) ||
-	    h->first == 0) {
+	if (!gx_cursor_lit(c, ",\"first\":") ||
+	    !gx_cursor_u64(c, GX_SEQ_MAX, &h->first) || h->first == 0) {
 		return "first";
 	}
-	if (!take(c, ",\"n\":") || !take_u64(c, LINES_MAX, &h->n) ||
-	    h->n == 0 || h->n - 1 > GX_SEQ_MAX - h->first) {
+	if (!gx_cursor_lit(c, ",\"n\":") ||
+	    !gx_cursor_u64(c, LINES_MAX, &h->n) || h->n == 0 ||
+	    h->n - 1 > GX_SEQ_MAX - h->first) {
 		return "n";
 	}
-	if (!take(c, ",\"at\":\"") || !take_time(c, &h->at)) {
+	if (!gx_cursor_lit(c, ",\"at\":\"") || !gx_cursor_time(c, &h->at)) {
 		return "at";
 	}
-	if (!take(c, ",\"schema\":\"") || !take_text(c, 256, &h->schema) ||
-	    !is_schema_id(h->schema)) {
+	if (!gx_cursor_lit(c, ",\"schema\":\"") ||
+	    !gx_cursor_text(c, 256, &h->schema) || !is_schema_id(h->schema)) {
 		return "schema";
 	}
-	if (!take(c, ",\"src\":") || !take_src(c, &h->src)) {
+	if (!gx_cursor_lit(c, ",\"src\":") || !take_src(c, &h->src)) {
 		return "src";
 	}
-	if (!take(c, ",\"prev\":\"") || !take_hex(c, h->prev, GX_HASH)) {
+	if (!gx_cursor_lit(c, ",\"prev\":\"") ||
+	    !gx_cursor_hex(c, h->prev, GX_HASH)) {
 		return "prev";
 	}
-	if (!take(c, ",\"root\":\"") || !take_hex(c, h->root, GX_HASH)) {
+	if (!gx_cursor_lit(c, ",\"root\":\"") ||
+	    !gx_cursor_hex(c, h->root, GX_HASH)) {
 		return "root";
 	}
 	return NULL;
 }
 
 static const char *
-parse_marker(struct cursor *c, struct gx_head *h)
+parse_marker(struct gx_cursor *c, struct gx_head *h)
 {
 	struct gx_stream_name name;
 	struct gx_slice rest;
-	if (!take(c, ",\"origin\":\"") ||
-	    !take_text(c, GX_STREAM_MAX, &h->stream) ||
+	if (!gx_cursor_lit(c, ",\"origin\":\"") ||
+	    !gx_cursor_text(c, GX_STREAM_MAX, &h->stream) ||
 	    !parse_origin(h->stream, &name, &rest) || rest.n != 0) {
 		return "origin";
 	}
@@ -425,11 +370,11 @@ parse_marker(struct cursor *c, struct gx_head *h)
 	if (why) {
 		return why;
 	}
-	if (!take(c, ",\"streams\":") ||
+	if (!gx_cursor_lit(c, ",\"streams\":") ||
 	    !take_streams(c, h->stream, &h->streams)) {
 		return "streams";
 	}
-	if (!take(c, ",\"at\":\"") || !take_time(c, &h->at)) {
+	if (!gx_cursor_lit(c, ",\"at\":\"") || !gx_cursor_time(c, &h->at)) {
 		return "at";
 	}
 	return NULL;
@@ -437,25 +382,25 @@ parse_marker(struct cursor *c, struct gx_head *h)
 
 /* Algorithm, key id and signature, up to and with the line feed. */
 static const char *
-parse_seal(struct cursor *c, struct gx_head *h)
+parse_seal(struct gx_cursor *c, struct gx_head *h)
 {
 	unsigned char id[16];
 	struct gx_slice hex;
-	if (!take(c, ",\"alg\":\"SM2-SM3\",\"kid\":\"")) {
+	if (!gx_cursor_lit(c, ",\"alg\":\"SM2-SM3\",\"kid\":\"")) {
 		return "alg";
 	}
-	if (!take_text(c, 32, &h->kid) ||
+	if (!gx_cursor_text(c, 32, &h->kid) ||
 	    !gx_unhex(h->kid.p, h->kid.n, id, sizeof(id))) {
 		return "kid";
 	}
 	h->signed_bytes = gx_slice(c->s.p, c->at);
-	if (!take(c, ",\"sig\":\"") ||
-	    !take_text(c, (size_t)2 * GX_SIG_MAX, &hex) || hex.n == 0 ||
+	if (!gx_cursor_lit(c, ",\"sig\":\"") ||
+	    !gx_cursor_text(c, (size_t)2 * GX_SIG_MAX, &hex) || hex.n == 0 ||
 	    hex.n % 2 != 0 || !gx_unhex(hex.p, hex.n, h->sig, hex.n / 2)) {
 		return "sig";
 	}
 	h->sig_n = hex.n / 2;
-	return take(c, "}\n") ? NULL : "end of the header";
+	return gx_cursor_lit(c, "}\n") ? NULL : "end of the header";
 }
 
 static bool
@@ -477,16 +422,16 @@ has_lines(struct gx_slice body, uint64_t n)
 const char *
 gx_head_parse(struct gx_slice msg, struct gx_head *out)
 {
-	struct cursor c = {msg, 0};
+	struct gx_cursor c = {msg, 0};
 	const char *why = NULL;
 	*out = (struct gx_head){0};
 	if (msg.n > GX_BATCH_MAX) {
 		return "size";
 	}
-	if (take(&c, "{\"v\":\"gxbus.batch.1\"")) {
+	if (gx_cursor_lit(&c, "{\"v\":\"gxbus.batch.1\"")) {
 		out->kind = GX_MSG_BATCH;
 		why = parse_batch(&c, out);
-	} else if (take(&c, "{\"v\":\"gxbus.marker.1\"")) {
+	} else if (gx_cursor_lit(&c, "{\"v\":\"gxbus.marker.1\"")) {
 		out->kind = GX_MSG_MARKER;
 		why = parse_marker(&c, out);
 	} else {

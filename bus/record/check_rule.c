@@ -156,7 +156,8 @@ gx_check_string_one(struct gx_check *c, const struct gx_sch_node *n,
 	if (!s && !n->values) {
 		return;
 	}
-	struct gx_slice text = gx_check_decode(c, str);
+	struct gx_slice text = str->is_escaped ? gx_check_decode(c, str)
+					       : gx_slice(str->p, str->n);
 	for (const struct gx_sch_values *v = n->values; v; v = v->next) {
 		if (!is_among(v, &c->key, text, str)) {
 			gx_check_report(c, slot, &v->rule);

@@ -111,11 +111,16 @@ enter(struct gx_check *c)
 }
 
 /* Behind an element: true at its end, with at behind the bracket. */
-static bool
+static inline bool
 is_closed(struct gx_check *c, char close, bool *good)
 {
 	struct gx_scan *s = &c->s;
 
+	if (s->end - s->at > 1 && s->at[0] == ',' &&
+	    (unsigned char)s->at[1] > ' ') {
+		s->at++;
+		return false;
+	}
 	gx_scan_space(s);
 	if (s->at < s->end && *s->at == close) {
 		s->at++;
@@ -453,7 +458,7 @@ check_column(struct gx_check *c, size_t field, struct gx_slice raw)
 		{"does not fit the column that the item's type asks for", 53}};
 	const struct gx_column *col = &c->sch->columns[field];
 
-	if (!col->is_sure && !gx_column_fits(col, raw)) {
+	if (!gx_column_fits(col, raw)) {
 		gx_check_report(c, 0, &rule);
 	}
 }
@@ -493,7 +498,8 @@ walk_member(struct gx_check *c, struct gx_mark m, size_t n, size_t primary)
 	}
 	if (field >= 0) {
 		c->field[field] = raw;
-		if (c->sch->columns && c->n_kept == n_kept) {
+		if (c->sch->columns && !c->sch->columns[field].is_sure &&
+		    c->n_kept == n_kept) {
 			check_column(c, (size_t)field, raw);
 		}
 	}
@@ -607,10 +613,12 @@ walk_simple(struct gx_check *c, const struct gx_sch_node *node, uint32_t slot,
 	struct gx_num num;
 
 	if (s->at < s->end && *s->at == '"') {
-		if (!gx_scan_string(s, &str)) {
-			return false;
+		if (!gx_scan_short_string(s, &str)) {
+			if (!gx_scan_string(s, &str)) {
+				return false;
+			}
+			gx_check_storable(c, &str);
 		}
-		gx_check_storable(c, &str);
 		gx_check_string_one(c, node, slot, &str);
 	} else if (s->at < s->end && *s->at >= '0' && *s->at <= '9' &&
 		   !node->values) {
@@ -627,42 +635,57 @@ walk_simple(struct gx_check *c, const struct gx_sch_node *node, uint32_t slot,
 	return true;
 }
 
+/* Does the name stand here as it is declared, with its colon? */
+static inline bool
+is_at_name(const struct gx_scan *s, const struct gx_sch_usual *u,
+	   struct gx_slice name)
+{
+	uint64_t x[2];
+
+	if (s->end - s->at >= GX_LEAD && u->care[0]) {
+		memcpy(x, s->at, GX_LEAD);
+		return (((x[0] ^ u->text[0]) & u->care[0]) |
+			((x[1] ^ u->text[1]) & u->care[1])) == 0;
+	}
+	return (size_t)(s->end - s->at) >= name.n + 4 && s->at[0] == '"' &&
+	       s->at[name.n + 1] == '"' && s->at[name.n + 2] == ':' &&
+	       memcmp(s->at + 1, name.p, name.n) == 0;
+}
+
 /*
  * The usual member, taken as a whole: the next name in the order of the file,
  * written as it is declared, with one simple rule for its value.  False if it
  * is not so, with nothing changed; *good is what became of it otherwise.
  */
-static bool
-walk_usual(struct gx_check *c, size_t at, bool *good)
+static inline bool
+walk_usual(struct gx_check *c, size_t at, bool is_root, bool *good)
 {
 	struct gx_entry *en = &c->entry[at];
 	const struct gx_sch_object *o = en->node->obj;
 	struct gx_scan *s = &c->s;
 	uint32_t k = en->guess;
 
-	if (k >= o->names.n || !o->is_literal[k] || o->child[k] < 0) {
+	if (k >= o->names.n) {
 		return false;
 	}
-	const struct gx_sch_node *node = &c->sch->node[o->child[k]];
+	const struct gx_sch_usual *u = &o->usual[k];
 	struct gx_slice name = o->names.at[k];
-	if (!node->is_simple || (size_t)(s->end - s->at) < name.n + 4 ||
-	    s->at[0] != '"' || s->at[name.n + 1] != '"' ||
-	    s->at[name.n + 2] != ':' ||
-	    memcmp(s->at + 1, name.p, name.n) != 0 || is_seen(c, en, k)) {
+	uint64_t *word = &c->word[en->words + k / 64];
+	if (!u->node || !is_at_name(s, u, name) || *word >> k % 64 & 1) {
 		return false;
 	}
 	size_t n_kept = c->n_kept;
 	struct gx_slice raw;
-	bool is_root = en->node == c->sch->node && c->depth == 1;
 	en->guess = k + 1;
-	c->word[en->words + k / 64] |= UINT64_C(1) << k % 64;
+	*word |= UINT64_C(1) << k % 64;
 	c->step[c->depth - 1] = (struct gx_step){.name = name};
 	s->at += name.n + 3;
 	gx_scan_space(s);
-	*good = walk_simple(c, node, en->slot, &raw);
+	*good = walk_simple(c, u->node, en->slot, &raw);
 	if (*good && is_root) {
 		c->field[k] = raw;
-		if (c->sch->columns && c->n_kept == n_kept) {
+		if (c->sch->columns && !c->sch->columns[k].is_sure &&
+		    c->n_kept == n_kept) {
 			check_column(c, k, raw);
 		}
 	}
@@ -682,12 +705,15 @@ walk_object(struct gx_check *c, struct gx_mark m)
 	}
 	bool is_usual = n == m.entries + 1 && primary < n &&
 			c->entry[primary].node->obj->is_plain;
+	bool is_root = is_usual && c->entry[primary].node == c->sch->node &&
+		       c->depth == 1;
 	if (c->s.at < c->s.end && *c->s.at == '}') {
 		c->s.at++;
 	} else {
 		do {
 			n_members++;
-			if (is_usual && walk_usual(c, primary, &good)) {
+			if (is_usual &&
+			    walk_usual(c, primary, is_root, &good)) {
 				if (!good) {
 					return false;
 				}

@@ -102,6 +102,28 @@ sequence(const char *text, size_t left)
 	return 0;
 }
 
+/* Step over Chinese, which comes in runs: three bytes each, but for the two
+ * leads whose second byte is not free. */
+static inline const char *
+skip_chinese(const char *p, const char *end)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	uint32_t x;
+
+	while (end - p >= 4) {
+		memcpy(&x, p, 4);
+		if ((x & 0xc0c0f0) != 0x8080e0 || (x & 0xff) == 0xe0 ||
+		    (x & 0xff) == 0xed) {
+			break;
+		}
+		p += 3;
+	}
+#else
+	(void)end;
+#endif
+	return p;
+}
+
 /* Four hex digits; -1 if they are not. */
 static int
 hex4(const char *p)
@@ -200,12 +222,7 @@ gx_scan_string(struct gx_scan *s, struct gx_str *out)
 				return gx_scan_fail(s, "not UTF-8");
 			}
 			out->is_ascii = false;
-			s->at += n;
-			/* Chinese comes in runs. */
-			while (s->end - s->at >= 4 &&
-			       (n = sequence(s->at, 4)) > 0) {
-				s->at += n;
-			}
+			s->at = skip_chinese(s->at + n, s->end);
 		}
 	}
 }

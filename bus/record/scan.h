@@ -9,6 +9,7 @@
 #include "base/mem.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #define GX_SCAN_DEPTH 64 /* containers within each other */
 
@@ -50,6 +51,45 @@ gx_scan_space(struct gx_scan *s)
 bool gx_scan_fail(struct gx_scan *s, const char *fault);
 /* at stands on the opening quote, behind the closing one afterwards. */
 bool gx_scan_string(struct gx_scan *s, struct gx_str *out);
+/*
+ * The same for the usual string, in line: fewer than 32 bytes of plain ASCII.
+ * false if it is not so, with nothing changed: gx_scan_string() says what it
+ * is then.
+ */
+static inline bool
+gx_scan_short_string(struct gx_scan *s, struct gx_str *out)
+{
+#ifdef __SSE2__
+	/* Signed, so that one comparison finds controls and non-ASCII. */
+	typedef signed char lanes __attribute__((vector_size(16)));
+	typedef char bytes __attribute__((vector_size(16)));
+	const char *from = s->at + 1;
+
+	for (size_t at = 0; at < 32; at += 16) {
+		lanes x;
+		if ((size_t)(s->end - from) < at + 16) {
+			return false;
+		}
+		memcpy(&x, from + at, 16);
+		lanes stop = (lanes)((x < 0x20) | (x == '"') | (x == '\\'));
+		int mask = __builtin_ia32_pmovmskb128((bytes)stop);
+		if (mask == 0) {
+			continue;
+		}
+		size_t n = at + (size_t)__builtin_ctz((unsigned)mask);
+		if (from[n] != '"') {
+			return false;
+		}
+		*out = (struct gx_str){.p = from, .n = n, .is_ascii = true};
+		s->at = from + n + 1;
+		return true;
+	}
+#else
+	(void)s;
+	(void)out;
+#endif
+	return false;
+}
 /* at stands on '-' or a digit. */
 bool gx_scan_number(struct gx_scan *s, struct gx_num *out);
 /* The word itself ("true", 4). */

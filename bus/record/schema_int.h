@@ -76,15 +76,28 @@ struct gx_sch_array {
 	struct gx_rule on_min, on_max, on_few, on_many, on_twin;
 };
 
+/*
+ * What the usual member asks, together in one place: its name as the usual
+ * record writes it, `"name":`, to be compared at once, and the one simple rule
+ * for its value.
+ */
+#define GX_LEAD 16
+struct gx_sch_usual {
+	const struct gx_sch_node *node; /* NULL: no usual member */
+	uint64_t text[2], care[2];	/* bytes in memory order; which count:
+					   none of a name that is too long */
+	bool is_literal; /* no character of the name is ever escaped */
+};
+
 struct gx_sch_need {
 	uint32_t trigger, needed; /* indexes of names */
 };
 
 struct gx_sch_object {
 	struct gx_names names;
-	int32_t *child;	   /* by name: its schema, NONE */
-	bool *is_declared; /* by name: stands in "properties" */
-	bool *is_literal;  /* by name: no character of it is ever escaped */
+	int32_t *child;		    /* by name: its schema, NONE */
+	bool *is_declared;	    /* by name: stands in "properties" */
+	struct gx_sch_usual *usual; /* by name */
 	uint64_t *required;
 	size_t n_words; /* of a set of names */
 	size_t n_required, n_needs;

@@ -336,6 +336,18 @@ lay_out(struct gx_builder *b, uint32_t at, uint32_t *list, bool *seen)
 	return true;
 }
 
+/* Members whose value one simple node is all there is to say about. */
+static void
+find_usual(struct gx_schema *s, struct gx_sch_object *o)
+{
+	for (uint32_t k = 0; o && k < o->names.n; k++) {
+		if (o->usual[k].is_literal && o->child[k] >= 0 &&
+		    s->node[o->child[k]].is_simple) {
+			o->usual[k].node = &s->node[o->child[k]];
+		}
+	}
+}
+
 static bool
 link_nodes(struct gx_builder *b, struct visit *stack, uint32_t *list,
 	   bool *seen)
@@ -349,6 +361,9 @@ link_nodes(struct gx_builder *b, struct visit *stack, uint32_t *list,
 		if (!lay_out(b, (uint32_t)i, list, seen)) {
 			return false;
 		}
+	}
+	for (size_t i = 0; i < b->sch->n_nodes; i++) {
+		find_usual(b->sch, b->sch->node[i].obj);
 	}
 	return true;
 }

@@ -100,7 +100,7 @@ make_table(struct gx_builder *b, struct gx_sch_object *o, size_t n)
 	o->names.table = gx_schema_alloc(b, size, sizeof(*o->names.table));
 	o->child = gx_schema_alloc(b, n, sizeof(*o->child));
 	o->is_declared = gx_schema_alloc(b, n, sizeof(*o->is_declared));
-	o->is_literal = gx_schema_alloc(b, n, sizeof(*o->is_literal));
+	o->usual = gx_schema_alloc(b, n, sizeof(*o->usual));
 	o->required = gx_schema_alloc(b, o->n_words, sizeof(*o->required));
 	for (size_t i = 0; o->child && i < n; i++) {
 		o->child[i] = GX_SCHEMA_NONE;
@@ -146,6 +146,22 @@ is_literal(struct gx_slice name)
 	return true;
 }
 
+static void
+set_usual(struct gx_sch_usual *l, struct gx_slice name)
+{
+	char text[GX_LEAD] = {'"'}, care[GX_LEAD] = {0};
+
+	l->is_literal = true;
+	if (name.n + 3 > GX_LEAD) {
+		return;
+	}
+	memcpy(text + 1, name.p, name.n);
+	memcpy(text + 1 + name.n, "\":", 2);
+	memset(care, -1, name.n + 3);
+	memcpy(l->text, text, GX_LEAD);
+	memcpy(l->care, care, GX_LEAD);
+}
+
 static bool
 read_properties(struct gx_builder *b, struct gx_sch_object *o,
 		const struct gx_json *v)
@@ -160,7 +176,9 @@ read_properties(struct gx_builder *b, struct gx_sch_object *o,
 	for (const struct gx_json *m = v->child; m; m = m->next) {
 		uint32_t k = add_name(b, &o->names, m->name);
 		o->is_declared[k] = true;
-		o->is_literal[k] = is_literal(m->name);
+		if (is_literal(m->name)) {
+			set_usual(&o->usual[k], m->name);
+		}
 	}
 	uint32_t i = 0;
 	for (const struct gx_json *m = v->child; m; m = m->next, i++) {

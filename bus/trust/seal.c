@@ -263,26 +263,28 @@ gx_verifier_free(struct gx_verifier **v)
 	*v = NULL;
 }
 
-/* Does the name begin with /<node>/ ? */
-static bool
-belongs(struct gx_slice stream, const char *node)
+/* The node of "/<node>/..."; empty if it is no such name. */
+static struct gx_slice
+maker(struct gx_slice stream)
 {
-	size_t n = strlen(node);
-	return stream.n > n + 2 && stream.p[0] == '/' &&
-	       memcmp(stream.p + 1, node, n) == 0 && stream.p[n + 1] == '/';
+	const char *end = stream.n > 1 && stream.p[0] == '/'
+				  ? memchr(stream.p + 1, '/', stream.n - 1)
+				  : NULL;
+	return end ? gx_slice(stream.p + 1, (size_t)(end - stream.p - 1))
+		   : GX_SLICE("");
 }
 
-/* The key by its id; prefer an entry that may seal this stream. */
-static struct gx_key *
-find_key(const struct gx_keyring *r, const struct gx_head *h, bool *allowed)
+struct gx_key *
+gx_keyring_find(const struct gx_keyring *r, struct gx_slice kid,
+		struct gx_slice node, bool *allowed)
 {
 	struct gx_key *found = NULL;
 	*allowed = false;
 	for (const struct member *m = r->first; m && !*allowed; m = m->next) {
-		if (h->kid.n == GX_KID &&
-		    memcmp(gx_key_id(m->key), h->kid.p, GX_KID) == 0) {
+		if (kid.n == GX_KID &&
+		    memcmp(gx_key_id(m->key), kid.p, GX_KID) == 0) {
 			found = m->key;
-			*allowed = belongs(h->stream, m->node);
+			*allowed = gx_slice_eq(node, gx_slice_str(m->node));
 		}
 	}
 	return found;
@@ -297,7 +299,8 @@ gx_seal_check(struct gx_verifier *v, const struct gx_head *h, bool with_leaves,
 	gx_sm3_begin(v->hash);
 	gx_sm3_add(v->hash, h->signed_bytes.p, h->signed_bytes.n);
 	gx_sm3_end(v->hash, head_hash);
-	struct gx_key *k = find_key(v->ring, h, &allowed);
+	struct gx_key *k =
+		gx_keyring_find(v->ring, h->kid, maker(h->stream), &allowed);
 	if (!k) {
 		return GX_SEAL_UNKNOWN_KEY;
 	}

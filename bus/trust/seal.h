@@ -32,6 +32,10 @@ struct gx_keyring *gx_keyring_new(void); /* empty */
 /* Takes *k. */
 void gx_keyring_add(struct gx_keyring *r, const char *node, struct gx_key **k);
 void gx_keyring_free(struct gx_keyring **r);
+/* The key with this id, lent; NULL if it is not there.  allowed: it speaks for
+ * this node. */
+struct gx_key *gx_keyring_find(const struct gx_keyring *r, struct gx_slice kid,
+			       struct gx_slice node, bool *allowed);
 
 enum gx_seal {
 	GX_SEAL_GOOD,
