@@ -57,18 +57,17 @@ put_value(struct gx_buf *b, const struct gx_field *f)
 		put_json(b, f->name);
 		return;
 	}
-	if
-		if (strcmp(type, "date") == 0) {
-			before = "to_json(to_char(b.";
-			after = ", 'YYYY-MM-DD'))::text";
-		} else if (strcmp(type, "timestamptz") == 0) {
-			before = "to_json(to_char(b.";
-			after = " AT TIME ZONE INTERVAL '08:00', "
-				"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+08:00\"'))::"
-				"text";
-		} else if (strncmp(type, "numeric", 7) == 0 && f->is_string) {
-			after = "::text)::text";
-		}
+	if (strcmp(type, "date") == 0) {
+		before = "to_json(to_char(b.";
+		after = ", 'YYYY-MM-DD'))::text";
+	} else if (strcmp(type, "timestamptz") == 0) {
+		before = "to_json(to_char(b.";
+		after = " AT TIME ZONE INTERVAL '08:00', "
+			"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+08:00\"'))::"
+			"text";
+	} else if (strncmp(type, "numeric", 7) == 0 && f->is_string) {
+		after = "::text)::text";
+	}
 	(void)gx_buf_puts(b, before);
 	(void)gx_pg_ident(b, f->name);
 	(void)gx_buf_puts(b, after);

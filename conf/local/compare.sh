@@ -144,6 +144,25 @@ read_others() {
 		held_keys gx_national >"$1/held.national"
 }
 
+# read_returned DIR: what each city should be given of the other's records, by
+# the hub's rows (its own rows and holds were compared with the department's),
+# and what it has.
+read_returned() {
+	base_lines gx_hub "$GXL_CITY2" | of_region 4501 >"$1/due1" &&
+		base_lines gx_city "$GXL_CITY2" >"$1/got1" &&
+		base_lines gx_hub "$GXL_CITY" | of_region 4502 >"$1/due2" &&
+		base_lines gx_city2 "$GXL_CITY" >"$1/got2"
+}
+
+same_returned() {
+	cmp -s "$1/due1" "$1/got1" && cmp -s "$1/due2" "$1/got2"
+}
+
+# of_region PREFIX: lines as above of records whose region begins so
+of_region() {
+	awk -F '\t' -v p="$1" 'index($17, p) == 1'
+}
+
 same_others() {
 	local f
 	for f in city2 hub2 national2; do

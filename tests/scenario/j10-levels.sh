@@ -10,7 +10,7 @@ lab j10
 
 # must_see SCHEMA PREFIX: rows of that department whose region begins so
 must_see() {
-	department_lines "$1" | awk -F '\t' -v p="$2" 'index($17, p) == 1'
+	department_lines "$1" | of_region "$2"
 }
 # sees DATABASE NODE: rows of that node's records in its base table
 sees() {
