@@ -13,13 +13,15 @@ demo() {
 	grep -q '^  EQUAL' "$D/$1.out" || fail "the $1 run does not say EQUAL"
 }
 records() {
-	ask gx_hub "SELECT sum(next_seq - 1) FROM gx_stream"
+	ask gx_hub "SELECT sum(next_seq - 1) FROM gx_stream
+WHERE stream LIKE '/$GXL_CITY/hrss/%'"
 }
 
 step "first run"
 demo first
 for n in 'updates and 60 deletes have arrived' '33 good rows, commit to hub' \
-	'killed city' 'killed link' 'killed hub' 'set aside at the city'; do
+	'killed city' 'killed link' 'killed hub' 'set aside at the city' \
+	'  of 450000 ' '  of national ' '450200, from 450100'; do
 	grep -q "$n" "$D/first.out" || fail "it does not say: $n"
 done
 # Seven ways, seven places.

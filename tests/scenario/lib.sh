@@ -120,7 +120,11 @@ signal() {
 with_env() {
 	local part=$1
 	shift
-	printf '%s\n' "$@" >"$D/$part/env"
+	if [ $# -gt 0 ]; then
+		printf '%s\n' "$@" >"$D/$part/env"
+	else
+		rm -f "$D/$part/env"
+	fi
 }
 
 # set_conf PART SECTION KEY VALUE: a key of a daemon's configuration, kept over
@@ -169,10 +173,10 @@ ask() {
 
 heads() {
 	ask "$1" "SELECT stream, next_seq, head FROM gx_stream
-WHERE stream LIKE '/$GXL_CITY/%' ORDER BY stream COLLATE \"C\""
+WHERE stream LIKE '/$GXL_CITY/%' AND stream NOT LIKE '/%/gx/%' ORDER BY stream COLLATE \"C\""
 }
 
-# The same streams with the same seq and head at both ends, at least one, and
+# The same streams of departments with the same seq and head at both ends, and
 # nothing of the department's is still on its way.
 heads_equal() {
 	local a b
