@@ -25,6 +25,31 @@
 
 #define READER_MAGIC 0x72656164u
 
+static char **
+copy_list(const char *const *list)
+{
+	size_t n = 0;
+	char **copy;
+
+	while (list[n]) {
+		n++;
+	}
+	copy = gx_mem_new((n + 1) * sizeof *copy);
+	for (size_t i = 0; i < n; i++) {
+		copy[i] = gx_mem_strdup(list[i]);
+	}
+	return copy;
+}
+
+static void
+free_list(char **list)
+{
+	for (size_t i = 0; list[i]; i++) {
+		gx_mem_free(list[i]);
+	}
+	gx_mem_free(list);
+}
+
 enum gx_rc
 gx_reader_new(const struct gx_reader_conf *conf, struct gx_log *log,
 	      struct gx_store *store, struct gx_verifier *verifier,
@@ -32,20 +57,13 @@ gx_reader_new(const struct gx_reader_conf *conf, struct gx_log *log,
 {
 	struct gx_reader *r = gx_mem_new(sizeof *r);
 	const char *values[3] = {r->flow, NULL, NULL};
-	size_t n = 0;
 
 	(void)e;
 	r->magic = READER_MAGIC;
 	r->conf = *conf;
 	snprintf(r->flow, sizeof r->flow, "%s", conf->flow);
-	snprintf(r->own_topic, sizeof r->own_topic, "%s", conf->own_topic);
-	while (conf->topics[n]) {
-		n++;
-	}
-	r->topics = gx_mem_new((n + 1) * sizeof *r->topics);
-	for (size_t i = 0; i < n; i++) {
-		r->topics[i] = gx_mem_strdup(conf->topics[i]);
-	}
+	r->topics = copy_list(conf->topics);
+	r->own_topics = copy_list(conf->own_topics);
 	r->log = log;
 	r->store = store;
 	r->verifier = verifier;
@@ -561,10 +579,8 @@ free_reader(void **flow)
 		return;
 	}
 	close_reader(r);
-	for (size_t i = 0; r->topics[i]; i++) {
-		gx_mem_free(r->topics[i]);
-	}
-	gx_mem_free(r->topics);
+	free_list(r->topics);
+	free_list(r->own_topics);
 	gx_mem_free(r->holes);
 	r->magic = 0;
 	gx_mem_free(r);

@@ -22,8 +22,10 @@ typedef enum gx_verdict (*gx_admit_f)(void *ctx, struct gx_slice stream,
 struct gx_reader_conf {
 	const char *flow;
 	const char *const *topics; /* NULL-terminated */
-	const char *own_topic;	   /* gx.batch.<this node>: its streams begin
-				      by declaration, its log loses nothing */
+	/* Those of streams made here (gx.batch.<this node>, gx.down.<child>):
+	 * their streams begin by declaration, their logs lose nothing.
+	 * NULL-terminated; may name topics that are not followed. */
+	const char *const *own_topics;
 	gx_admit_f admit;
 	void *admit_ctx;
 	size_t txn_lines; /* commit at this many lines: 10,000 */

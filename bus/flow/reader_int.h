@@ -92,7 +92,7 @@ struct entry {
 struct place {
 	const char *topic;
 	int32_t partition;
-	bool is_own;	     /* the node's own topic */
+	bool is_own;	     /* a topic of the node's own streams */
 	const char *lost;    /* static code: its log lost what we need, and all
 			      * its streams stand still; NULL if it did not */
 	int64_t next_offset; /* as committed */
@@ -125,8 +125,7 @@ struct gx_reader {
 	unsigned magic;
 	struct gx_reader_conf conf;
 	char flow[64];
-	char own_topic[64];
-	char **topics;
+	char **topics, **own_topics;
 	struct gx_log *log;
 	struct gx_store *store;
 	struct gx_verifier *verifier;

@@ -182,6 +182,15 @@ check_lost(const struct gx_reader *r, struct gx_err *e)
 				(long long)pl->next_offset);
 }
 
+static bool
+is_listed(char *const *list, const char *topic)
+{
+	while (*list && strcmp(*list, topic) != 0) {
+		list++;
+	}
+	return *list != NULL;
+}
+
 static enum gx_rc
 open_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 {
@@ -248,7 +257,7 @@ gx_reader_open_places(struct gx_reader *r, struct gx_err *e)
 
 			pl->topic = r->topics[t];
 			pl->partition = p;
-			pl->is_own = strcmp(pl->topic, r->own_topic) == 0;
+			pl->is_own = is_listed(r->own_topics, pl->topic);
 			r->n_places = ++n;
 			rc = open_place(r, pl, e);
 			if (rc != GX_OK) {

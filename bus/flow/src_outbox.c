@@ -73,6 +73,7 @@ struct src_outbox {
 	struct gx_source base;
 	unsigned magic;
 	char *conninfo, *origin;
+	bool is_down; /* made for a node below: lines name their origins */
 	int64_t keep_ms;
 	struct obx_stream *streams;
 	size_t n_streams;
@@ -234,7 +235,9 @@ enum gx_rc
 gx_src_outbox_new(const struct gx_src_outbox_conf *conf, struct gx_source **out,
 		  struct gx_err *e)
 {
+	struct gx_stream_name name;
 	struct src_outbox *src;
+	struct gx_slice child;
 	enum gx_rc rc = GX_OK;
 
 	*out = NULL;
@@ -248,6 +251,8 @@ gx_src_outbox_new(const struct gx_src_outbox_conf *conf, struct gx_source **out,
 	src->magic = SRC_OUTBOX_MAGIC;
 	src->conninfo = gx_mem_strdup(conf->conninfo);
 	src->origin = gx_mem_strdup(conf->origin);
+	src->is_down = gx_origin_parse(gx_slice_str(conf->origin), &name) &&
+		       gx_stream_is_down(&name, &child);
 	src->keep_ms = conf->keep_ms;
 	src->streams = gx_mem_new(conf->n_resources * sizeof *src->streams);
 	gx_buf_init(&src->pos, POS_TEXT);
@@ -543,9 +548,11 @@ add_fault(struct src_outbox *src, const char *keyword, const char *message)
 
 /* What the writer puts is what readers parse: try it on the key alone. */
 static bool
-is_key(struct src_outbox *src, struct gx_slice key, struct gx_slice time)
+is_key(struct src_outbox *src, struct gx_slice key, struct gx_slice time,
+       struct gx_slice o)
 {
-	struct gx_line line = {.op = GX_OP_DELETE, .key = key, .time = time};
+	struct gx_line line = {
+		.op = GX_OP_DELETE, .key = key, .time = time, .origin = o};
 	struct gx_line back;
 
 	gx_buf_reset(&src->key);
@@ -593,15 +600,21 @@ give_row(struct src_outbox *src, const struct obx_stream *st,
 	line->time = gx_rows_slice(r, src->row, COL_AT);
 	line->data = is_delete ? gx_slice(NULL, 0)
 			       : gx_rows_slice(r, src->row, COL_D);
+	line->origin = gx_rows_slice(r, src->row, COL_O);
 	src->n_faults = 0;
-	if (!is_key(src, line->key, line->time)) {
+	if (!is_key(src, line->key, line->time, line->origin)) {
 		line->key = gx_slice(NULL, 0);
+		line->origin = gx_slice(NULL, 0);
 		add_fault(src, "key", "the row's key is not a canonical one");
 	} else if (!is_delete) {
 		check_record(src, st, line);
 	}
-	if (gx_rows_slice(r, src->row, COL_O).n > 0) {
-		add_fault(src, "o", "this origin carries no lines of others");
+	if ((gx_rows_slice(r, src->row, COL_O).n > 0) != src->is_down) {
+		add_fault(src, "o",
+			  src->is_down ? "a line for a node below names its "
+					 "origin"
+				       : "this origin carries no lines of "
+					 "others");
 	}
 	rec->is_reject = src->n_faults > 0;
 	if (rec->is_reject) {

@@ -478,6 +478,7 @@ free_store(struct gx_store **s)
 	gx_mem_free(st->tables);
 	free_list(st->streams, st->n_streams);
 	free_list(st->accepted, st->n_accepted);
+	free_list(st->subtree, st->n_subtree);
 	gx_mem_free(st->units);
 	gx_mem_free(st->items);
 	gx_mem_free(st->slots);
@@ -494,6 +495,7 @@ free_store(struct gx_store **s)
 	gx_mem_wipe(st->conninfo, strlen(st->conninfo));
 	gx_mem_free(st->conninfo);
 	gx_mem_free(st->app);
+	gx_mem_free(st->node);
 	st->magic = 0;
 	gx_mem_free(st);
 	*s = NULL;
@@ -521,6 +523,7 @@ init_tables(struct gx_store_pg *st, const struct gx_store_pg_conf *conf)
 	for (size_t i = 0; i < st->n_tables; i++) {
 		st->tables[i].r = conf->resources[i];
 		st->tables[i].number = (unsigned)i;
+		gx_store_pg_arrays_init(&st->tables[i].touched);
 	}
 }
 
@@ -539,6 +542,12 @@ gx_store_pg_new(const struct gx_store_pg_conf *conf, struct gx_store **out,
 		       conf->flow != NULL ? conf->flow : "");
 	st->conninfo = gx_mem_strdup(conf->conninfo);
 	st->app = gx_mem_strdup(app);
+	st->node = conf->node != NULL ? gx_mem_strdup(conf->node) : NULL;
+	for (size_t i = 0; conf->subtree != NULL && conf->subtree[i]; i++) {
+		gx_store_pg_list(&st->subtree, &st->n_subtree,
+				 gx_slice_str(conf->subtree[i]));
+	}
+	st->gives = conf->gives && conf->node != NULL;
 	st->guard_percent = conf->guard_percent;
 	st->guard_floor = conf->guard_floor;
 	st->quarantine_max_rows = conf->quarantine_max_rows;

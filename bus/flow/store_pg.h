@@ -22,6 +22,11 @@ struct gx_store_pg_conf {
 	/* Declared resources; the array is copied, the resources are lent. */
 	const struct gx_resource *const *resources;
 	size_t n_resources;
+	/* This node and all below it, for what comes down; NULL: none.  The
+	 * names are copied. */
+	const char *node;
+	const char *const *subtree; /* NULL-terminated, with node */
+	bool gives; /* there are nodes below: show them what concerns them */
 	const char *flow;  /* for application_name; NULL: none */
 	int guard_percent; /* mass-change guard at "op":"e", 0 = off */
 	uint64_t guard_floor;
@@ -34,5 +39,21 @@ struct gx_store_pg_conf {
 enum gx_rc gx_store_pg_new(const struct gx_store_pg_conf *conf,
 			   struct gx_store **out,
 			   struct gx_err *e) GX_MUSTCHECK;
+
+/* What a node below is given of a resource: each record that concerns it and
+ * comes from outside of its subtree.  region: what the item begins with; for a
+ * resource that goes by stream it is not read.  is_ended: nothing any more. */
+struct gx_store_pg_give {
+	const char *child, *resource, *region;
+	const char *const *subtree; /* NULL-terminated; child itself is in it */
+	bool is_ended;
+};
+/* Make it so: what the child is to see or no longer to see from now on goes
+ * into the outbox of /<node>/gx/down-<child>, in one transaction with the
+ * note.  Done before: nothing.  The resource is one of the store's and says
+ * whom a record concerns. */
+enum gx_rc gx_store_pg_give(struct gx_store *s,
+			    const struct gx_store_pg_give *g,
+			    struct gx_err *e) GX_MUSTCHECK;
 
 #endif

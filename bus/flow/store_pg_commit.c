@@ -76,6 +76,7 @@ static enum gx_rc
 add_unit(struct gx_store_pg *st, const struct gx_apply *ap, struct gx_err *e)
 {
 	struct gx_stream_name name;
+	struct gx_slice child;
 	struct spg_unit *u;
 	size_t n_base;
 	const char *dot;
@@ -93,6 +94,7 @@ add_unit(struct gx_store_pg *st, const struct gx_apply *ap, struct gx_err *e)
 		return rc;
 	}
 	u = &st->units[st->n_units];
+	memset(u, 0, sizeof(*u));
 	u->stream = ap->stream;
 	u->epoch = ap->head->epoch;
 	rc = gx_store_pg_table(st, ap->stream, &name, &u->table, e);
@@ -100,6 +102,9 @@ add_unit(struct gx_store_pg *st, const struct gx_apply *ap, struct gx_err *e)
 		return rc;
 	}
 	u->origin = name.origin;
+	u->is_down = gx_stream_is_down(&name, &child);
+	u->is_read_back = u->is_down && st->node != NULL &&
+			  gx_slice_eq(name.node, gx_slice_str(st->node));
 	dot = memchr(name.n.p, '.', name.n.n);
 	n_base = dot != NULL ? (size_t)(dot - ap->stream.p) : ap->stream.n;
 	(void)snprintf(u->base, sizeof(u->base), "%.*s", (int)n_base,
@@ -568,6 +573,7 @@ try_commit(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
 
 	st->n_lines = 0;
 	st->n_aside = 0;
+	gx_store_pg_forget_touched(st);
 	rc = gx_store_pg_collect(st, t, &c, &end, e);
 	small = !st->is_careful && end == NULL &&
 		count_lines(t) <= STORE_PG_SMALL;
@@ -576,6 +582,9 @@ try_commit(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
 	}
 	if (rc == GX_OK && small) {
 		rc = gx_store_pg_write(st, true, e);
+		if (rc == GX_OK) {
+			rc = gx_store_pg_show(st, true, e);
+		}
 		if (rc == GX_OK) {
 			rc = sync_header(st, &h, false, e);
 		}
@@ -586,6 +595,9 @@ try_commit(struct gx_store_pg *st, const struct gx_txn *t, struct gx_err *e)
 		}
 		if (rc == GX_OK) {
 			rc = write_segments(st, t, &c, end, e);
+		}
+		if (rc == GX_OK) {
+			rc = as_fatal(gx_store_pg_show(st, false, e), e);
 		}
 	}
 	return rc == GX_OK ? as_fatal(gx_pg_exec(st->pg, "COMMIT", e), e) : rc;

@@ -62,6 +62,24 @@ check_guard(struct gx_store_pg *st, const struct spg_unit *u,
 		      (unsigned long long)n_all, st->guard_percent);
 }
 
+/* Whoever was shown a row that goes is told. */
+static enum gx_rc
+delete_doomed(struct gx_store_pg *st, const struct spg_unit *u,
+	      const struct end *end, struct gx_err *e)
+{
+	const struct gx_rows *r;
+	enum gx_rc rc = gx_pg_query(st->pg, u->table->doomed_delete, 4,
+				    end->params, &r, e);
+
+	if (rc == GX_OK && gx_store_pg_shows(st, u->table)) {
+		for (int i = 0; i < gx_rows_n(r); i++) {
+			gx_store_pg_touch(u->table, u->origin,
+					  gx_rows_slice(r, i, 0));
+		}
+	}
+	return rc;
+}
+
 enum gx_rc
 gx_store_pg_end(struct gx_store_pg *st, const struct spg_unit *u,
 		struct gx_err *e)
@@ -82,8 +100,7 @@ gx_store_pg_end(struct gx_store_pg *st, const struct spg_unit *u,
 		rc = check_guard(st, u, &end, e);
 	}
 	if (rc == GX_OK) {
-		rc = gx_pg_query(st->pg, u->table->doomed_delete, 4, end.params,
-				 NULL, e);
+		rc = delete_doomed(st, u, &end, e);
 	}
 	if (rc == GX_OK) {
 		rc = gx_pg_query(st->pg,

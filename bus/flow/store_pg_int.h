@@ -7,6 +7,7 @@
  *   store_pg_lines.c  lines of a transaction: read, checked, last of a key
  *   store_pg_write.c  what they change, written
  *   store_pg_end.c    the end of a full reading, and its guard
+ *   store_pg_show.c   what of it nodes below are shown
  *   store_pg_commit.c one transaction of a reader
  */
 #ifndef GX_FLOW_STORE_PG_INT_H
@@ -22,6 +23,13 @@
 #define STORE_PG_SMALL 50	  /* lines up to which no COPY is made */
 #define STORE_PG_KEY 2000 /* bytes of a key; an index holds little more */
 
+/* A set of columns as array literals, for unnest. */
+#define SPG_COLS 6
+struct spg_arrays {
+	struct gx_buf col[SPG_COLS];
+	size_t n; /* rows */
+};
+
 /* A resource and its base table. */
 struct spg_table {
 	const struct gx_resource *r;
@@ -34,14 +42,22 @@ struct spg_table {
 	/* Statements, built once. */
 	char *copy, *upsert, *one, *remove, *truncate, *temp;
 	char *count, *doomed_count, *doomed_delete;
+	char *show;		   /* NULL until it is needed */
+	struct spg_arrays touched; /* origin, key: in the open transaction */
 };
 
-/* A stretch of one stream under one epoch within a transaction. */
+/*
+ * A stretch of one stream under one epoch within a transaction; of a stream
+ * that came down from the node above (is_down), one more for each origin that
+ * its lines name (is_line).
+ */
 struct spg_unit {
 	struct gx_slice stream, origin;
 	char base[GX_STREAM_MAX + 1]; /* stream's name without generation */
 	struct spg_table *table;
 	uint64_t epoch;
+	bool is_down, is_line;
+	bool is_read_back; /* made here for a node below: no rows of ours */
 };
 
 /* A line that changes a row or a hold.  Slices lie in the message. */
@@ -62,13 +78,6 @@ struct spg_slot { /* of the table of keys; indexes + 1 */
 	uint32_t row, last;
 };
 
-/* A set of columns as array literals, for unnest. */
-#define SPG_COLS 6
-struct spg_arrays {
-	struct gx_buf col[SPG_COLS];
-	size_t n; /* rows */
-};
-
 /* Where the lines of a transaction are read. */
 struct spg_cursor {
 	size_t apply, at; /* at: within the body of the apply's head */
@@ -78,7 +87,10 @@ struct spg_cursor {
 struct gx_store_pg {
 	struct gx_store base;
 	unsigned magic;
-	char *conninfo, *app;
+	char *conninfo, *app, *node;
+	char **subtree;
+	size_t n_subtree;
+	bool gives;
 	int guard_percent;
 	uint64_t guard_floor, quarantine_max_rows;
 	gx_check_line_f check_line;
@@ -209,6 +221,20 @@ enum gx_rc gx_store_pg_write(struct gx_store_pg *st, bool small,
 /* ---- store_pg_end.c ---- */
 enum gx_rc gx_store_pg_end(struct gx_store_pg *st, const struct spg_unit *u,
 			   struct gx_err *e) GX_MUSTCHECK;
+
+/* ---- store_pg_show.c ---- */
+/* Is the table one whose records nodes below may be shown? */
+bool gx_store_pg_shows(const struct gx_store_pg *st, const struct spg_table *t);
+void gx_store_pg_forget_touched(struct gx_store_pg *st);
+/* Only for a table that shows. */
+void gx_store_pg_touch(struct spg_table *t, struct gx_slice origin,
+		       struct gx_slice key);
+/* All keys whose rows the segment in hand changes. */
+void gx_store_pg_touch_segment(struct gx_store_pg *st);
+/* Show what was touched: the last statements before COMMIT.  small: as
+ * gx_store_pg_write. */
+enum gx_rc gx_store_pg_show(struct gx_store_pg *st, bool small,
+			    struct gx_err *e) GX_MUSTCHECK;
 
 /* ---- store_pg_commit.c ---- */
 enum gx_rc gx_store_pg_commit(struct gx_store *s, const struct gx_txn *t,

@@ -309,6 +309,57 @@ take_start(struct gx_store_pg *st, const struct spg_unit *u, uint64_t seq,
 	return GX_OK;
 }
 
+/* Why a line may not name the origin that it names, or none; NULL: it may. */
+static const char *
+check_origin(const struct gx_store_pg *st, const struct spg_unit *u,
+	     const struct gx_line *ln)
+{
+	struct gx_stream_name name;
+
+	if (ln->origin.n == 0) {
+		return u->is_down && ln->key.n > 0
+			       ? "a line of this stream names its origin"
+			       : NULL;
+	}
+	if (!u->is_down) {
+		return "only a stream made for the node below it names origins";
+	}
+	(void)gx_origin_parse(ln->origin, &name); /* the line's form */
+	return gx_store_pg_listed(st->subtree, st->n_subtree, name.node)
+		       ? "it comes from this node or from below it"
+		       : NULL;
+}
+
+/* The unit of a line's own origin; the likely one is the last. */
+static enum gx_rc
+line_unit(struct gx_store_pg *st, uint32_t *unit, struct gx_slice origin,
+	  struct gx_err *e)
+{
+	struct gx_slice stream = st->units[*unit].stream;
+	uint64_t epoch = st->units[*unit].epoch;
+	enum gx_rc rc;
+
+	for (size_t i = st->n_units; i-- > 0;) {
+		const struct spg_unit *u = &st->units[i];
+
+		if (u->is_line && u->epoch == epoch &&
+		    gx_slice_eq(u->origin, origin) &&
+		    gx_slice_eq(u->stream, stream)) {
+			*unit = (uint32_t)i;
+			return GX_OK;
+		}
+	}
+	rc = gx_store_pg_room(&st->units, &st->units_max, st->n_units + 1,
+			      sizeof(*st->units), e);
+	if (rc == GX_OK) {
+		st->units[st->n_units] = st->units[*unit];
+		st->units[st->n_units].origin = origin;
+		st->units[st->n_units].is_line = true;
+		*unit = (uint32_t)st->n_units++;
+	}
+	return rc;
+}
+
 static enum gx_rc
 take_line(struct gx_store_pg *st, uint32_t unit, uint64_t seq,
 	  struct gx_slice text, bool *is_end, struct gx_err *e)
@@ -316,7 +367,7 @@ take_line(struct gx_store_pg *st, uint32_t unit, uint64_t seq,
 	const struct spg_unit *u = &st->units[unit];
 	struct gx_line ln;
 	const char *bad = gx_line_parse(text, &ln);
-	struct spg_item it = {.line = text, .seq = seq, .unit = unit};
+	struct spg_item it = {.line = text, .seq = seq};
 
 	st->n_lines++;
 	*is_end = false;
@@ -328,6 +379,19 @@ take_line(struct gx_store_pg *st, uint32_t unit, uint64_t seq,
 		return refuse(st, u, seq, &ln, text, "key",
 			      "the key is longer than a table can hold", e);
 	}
+	bad = check_origin(st, u, &ln);
+	if (bad != NULL) {
+		return refuse(st, u, seq, &ln, text, "origin", bad, e);
+	}
+	if (ln.origin.n > 0) {
+		enum gx_rc rc = line_unit(st, &unit, ln.origin, e);
+
+		if (rc != GX_OK) {
+			return rc;
+		}
+		u = &st->units[unit];
+	}
+	it.unit = unit;
 	it.op = ln.op;
 	it.key = ln.key;
 	it.time = ln.time;
@@ -370,7 +434,8 @@ find_unit(const struct gx_store_pg *st, const struct gx_apply *ap)
 	size_t i = st->n_units;
 
 	while (i-- > 0) {
-		if (st->units[i].epoch == ap->head->epoch &&
+		if (!st->units[i].is_line &&
+		    st->units[i].epoch == ap->head->epoch &&
 		    gx_slice_eq(st->units[i].stream, ap->stream)) {
 			return (uint32_t)i;
 		}
@@ -395,6 +460,10 @@ gx_store_pg_collect(struct gx_store_pg *st, const struct gx_txn *t,
 			continue;
 		}
 		unit = find_unit(st, ap);
+		if (st->units[unit].is_read_back) {
+			st->n_lines += ap->head->n;
+			continue;
+		}
 		c->seq = c->at == 0 ? ap->head->first : c->seq;
 		while (gx_body_next(ap->head->body, &c->at, &line)) {
 			bool is_end;

@@ -176,7 +176,7 @@ doomed_count_sql(struct gx_buf *b, const struct spg_table *t)
 }
 
 static char *
-doomed_delete_sql(struct gx_buf *b, const struct spg_table *t)
+doomed_delete_sql(struct gx_buf *b, const struct spg_table *t, bool returns)
 {
 	static const char doomed[] = DOOMED;
 	const char *rest = strstr(doomed, ", gx_stream s WHERE") + 1;
@@ -185,6 +185,9 @@ doomed_delete_sql(struct gx_buf *b, const struct spg_table *t)
 	put_name(b, t->r);
 	(void)gx_buf_puts(b, " b USING");
 	(void)gx_buf_puts(b, rest);
+	if (returns) {
+		(void)gx_buf_puts(b, " RETURNING b.gx_key");
+	}
 	return keep(b);
 }
 
@@ -198,7 +201,7 @@ count_sql(struct gx_buf *b, const struct spg_table *t)
 }
 
 static void
-build_statements(struct spg_table *t)
+build_statements(const struct gx_store_pg *st, struct spg_table *t)
 {
 	struct gx_buf b;
 
@@ -210,7 +213,7 @@ build_statements(struct spg_table *t)
 	t->remove = remove_sql(&b, t);
 	t->count = count_sql(&b, t);
 	t->doomed_count = doomed_count_sql(&b, t);
-	t->doomed_delete = doomed_delete_sql(&b, t);
+	t->doomed_delete = doomed_delete_sql(&b, t, gx_store_pg_shows(st, t));
 	(void)gx_buf_printf(&b, "TRUNCATE gx_in_%u", t->number);
 	t->truncate = keep(&b);
 	gx_buf_free(&b);
@@ -228,6 +231,8 @@ gx_store_pg_free_table(struct spg_table *t)
 	gx_mem_free(t->count);
 	gx_mem_free(t->doomed_count);
 	gx_mem_free(t->doomed_delete);
+	gx_mem_free(t->show);
+	gx_store_pg_arrays_free(&t->touched);
 	gx_mem_free(t->truncate);
 }
 
@@ -246,7 +251,7 @@ gx_store_pg_table(struct gx_store_pg *st, struct gx_slice stream,
 		}
 		if (t->check == NULL) {
 			t->check = gx_check_new(t->r->schema);
-			build_statements(t);
+			build_statements(st, t);
 		}
 		*out = t;
 		return GX_OK;

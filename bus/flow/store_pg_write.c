@@ -503,6 +503,7 @@ gx_store_pg_write(struct gx_store_pg *st, bool small, struct gx_err *e)
 {
 	enum gx_rc rc = put_starts(st, small, e);
 
+	gx_store_pg_touch_segment(st);
 	for (size_t i = 0; rc == GX_OK && i < st->n_tables; i++) {
 		struct spg_table *t = &st->tables[i];
 

@@ -127,15 +127,29 @@ const struct gx_conf_key gx_node_keys[] = {
 	{"parent", "kafka.*", GX_CONF_STR, "", NULL, NULL,
 	 "Handed to the Kafka client of the node above as it is.", false},
 
+	{"child", "region", GX_CONF_STR, "", NULL, NULL,
+	 "Region of the node below (GB/T 2260); zeros at its end are as good "
+	 "as "
+	 "none: 450100 is all that begins with 4501.",
+	 true},
+	{"child", "return", GX_CONF_LIST, "", NULL, NULL,
+	 "Resources of which it gets every record that concerns it and comes "
+	 "from elsewhere: gx.receipt, social.insured. The flow of kind down "
+	 "that carries them is started anew after a change.",
+	 true},
+	{"child", "subtree", GX_CONF_LIST, "", NULL, NULL,
+	 "The node below and all nodes below that one, by name. Empty: it has "
+	 "none below.",
+	 true},
+
 	{FLOW, "kind", GX_CONF_WORD, NULL, kind_words, NULL, kind_help, true},
 	{FLOW, "adapter", GX_CONF_PATH, "", NULL, NULL,
 	 "source: declaration of the adapter instance (JSON).", true},
 	{FLOW, "topics", GX_CONF_LIST, "", NULL, NULL,
-	 "sink: batch topics to follow. Empty: this node's own. Each node "
-	 "below has one, gx.batch.<node>.",
+	 "sink: topics to follow; link-up: topics to copy, one from the next. "
+	 "Empty: this node's own. Each node below has one, gx.batch.<node>; "
+	 "gx.down.<node> holds what was made for one from above.",
 	 true},
-	{FLOW, "topic", GX_CONF_STR, "", NULL, NULL,
-	 "link-up: topic to copy. Empty: this node's own.", true},
 	{FLOW, "batch_max_lines", GX_CONF_INT, "1000", "1", "100000",
 	 "source: records after which a batch is sealed.", true},
 	{FLOW, "batch_max_bytes", GX_CONF_SIZE, "1M", "4k", "1M",
@@ -169,17 +183,23 @@ const struct gx_conf_key gx_node_keys[] = {
 	{FLOW, "retry", GX_CONF_DURATION, "5s", "100ms", "10m",
 	 "sink: how often a stream that met a gap looks again.", true},
 	{FLOW, "max_in_flight", GX_CONF_INT, "64", "1", "10000",
-	 "link-up: messages sent and not yet acknowledged.", true},
+	 "link-up, link-down: messages sent and not yet acknowledged.", true},
 	{FLOW, "check", GX_CONF_BOOL, "yes", NULL, NULL,
-	 "link-up: check seal and chain on the way, so that an alarm rings "
+	 "link-up, link-down: check seal and chain on the way, so that an "
+	 "alarm rings "
 	 "near its cause.",
 	 true},
 	{FLOW, "resources", GX_CONF_LIST, "gx.receipt", NULL, NULL,
 	 "own: resources that the services of this node emit.", true},
+	{FLOW, "child", GX_CONF_STR, "", NULL, NULL,
+	 "down: the node below that it is for, by the name of its section "
+	 "[child NAME].",
+	 true},
 	{FLOW, "every", GX_CONF_DURATION, "1s", "50ms", "1h",
 	 "receipt: how often streams that moved are receipted.", true},
 	{FLOW, "outbox_keep", GX_CONF_DURATION, "168h", "1s", "8760h",
-	 "own: age at which rows of the outbox are deleted, once the log holds "
+	 "own, down: age at which rows of the outbox are deleted, once the log "
+	 "holds "
 	 "them for good. Longer than the age of the oldest backup that the "
 	 "database may be brought back from.",
 	 true},
@@ -287,12 +307,69 @@ check_names(const struct gx_conf *c, struct gx_err *e)
 	return GX_OK;
 }
 
+static enum gx_rc
+check_child(const struct gx_conf *c, const char *id, size_t *n_below,
+	    struct gx_err *e)
+{
+	const char *region = gx_conf_str(c, "child", id, "region");
+	const char *below;
+
+	/* "down-<id>" is one part of a stream's name. */
+	if (!is_word(id, 27) ||
+	    strcmp(id, gx_conf_str(c, NODE, NULL, "id")) == 0) {
+		return GX_ERR(e, GX_REJECT, "node.conf",
+			      "[child %s]: the name of a node below is a-z 0-9 "
+			      "and -, at most 27, and not this node's",
+			      id);
+	}
+	if (region[strspn(region, "0123456789")] != '\0' ||
+	    strlen(region) > 12 || strlen(region) % 2 != 0) {
+		return GX_ERR(e, GX_REJECT, "node.conf",
+			      "[child %s] region: write its digits, 6 of them, "
+			      "or pairs of them up to 12",
+			      id);
+	}
+	for (size_t i = 0;
+	     (below = gx_conf_word(c, "child", id, "subtree", i)) != NULL;
+	     i++) {
+		if (!is_word(below, 32) || ++*n_below > 100) {
+			return GX_ERR(e, GX_REJECT, "node.conf",
+				      "[child %s] subtree: names of nodes, at "
+				      "most 100 of all children",
+				      id);
+		}
+	}
+	return GX_OK;
+}
+
+static enum gx_rc
+check_children(const struct gx_conf *c, struct gx_err *e)
+{
+	const char *id;
+	size_t n_below = 0;
+	enum gx_rc rc = GX_OK;
+
+	for (size_t i = 0;
+	     rc == GX_OK && (id = gx_conf_name(c, "child", i)) != NULL; i++) {
+		if (i == 64) {
+			return GX_ERR(e, GX_REJECT, "node.conf",
+				      "[child %s] is one too many: at most 64",
+				      id);
+		}
+		rc = check_child(c, id, &n_below, e);
+	}
+	return rc;
+}
+
 enum gx_rc
 gx_node_conf_check(const struct gx_conf *c, struct gx_err *e)
 {
 	const char *name;
 	enum gx_rc rc = check_names(c, e);
 
+	if (rc == GX_OK) {
+		rc = check_children(c, e);
+	}
 	for (size_t i = 0;
 	     rc == GX_OK && (name = gx_conf_name(c, FLOW, i)) != NULL; i++) {
 		rc = check_flow(c, name, e);

@@ -25,6 +25,9 @@ struct gx_kind_ops {
 	 * the last; lent from the configuration. */
 	const char *(*topic)(const struct gx_node *n,
 			     const struct gx_node_flow *f, size_t i);
+	/* Likewise of the Kafka of the node above. */
+	const char *(*parent_topic)(const struct gx_node *n,
+				    const struct gx_node_flow *f, size_t i);
 	/* Read the flow's own files; connects to nothing.  Done before:
 	 * nothing.  GX_REJECT: a person must correct them. */
 	enum gx_rc (*read)(struct gx_node *n, struct gx_node_flow *f,
@@ -45,7 +48,11 @@ struct gx_node_kind {
 };
 
 extern const struct gx_kind_ops gx_kind_source, gx_kind_sink, gx_kind_link,
-	gx_kind_own, gx_kind_receipt;
+	gx_kind_link_down, gx_kind_own, gx_kind_receipt, gx_kind_down;
+
+/* May the stream stand in this topic, as a sink of this node sees it? */
+bool gx_kind_sink_belongs(const struct gx_node *n, struct gx_slice stream,
+			  struct gx_slice topic);
 
 /* The kind of a word; NULL if there is none. */
 const struct gx_node_kind *gx_kind_find(const char *word);

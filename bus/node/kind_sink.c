@@ -5,11 +5,14 @@
  * topic that it names is made here if it is not there yet, so that the sink
  * can wait for the first link of a child.
  *
- * What a stream needs to be taken here is decided by admit(): it must lie in
- * the topic of the node that its name begins with (refuse), and its schema
- * must be one of our declarations, byte for byte, or a former text of one that
- * the declaration itself names (else wait: the declaration may still come, and
- * a restart with it goes on).
+ * What a stream needs to be taken here is decided by admit().  It must lie in
+ * its topic, or it is refused: gx.batch.<node> holds streams of the node that
+ * their names begin with, and gx.down.<child> those that were made for that
+ * child.  At the child only the node above may have made them, and at the node
+ * above only that one itself, which so reads back what it has made.  And its
+ * schema must be one of our declarations, byte for byte, or a former text of
+ * one that the declaration itself names (else wait: the declaration may still
+ * come, and a restart with it goes on).
  *
  * Nothing is opened on a server before the worker runs.
  */
@@ -39,18 +42,51 @@ is_known_schema(const struct gx_node_resource *r, struct gx_slice schema)
 	return false;
 }
 
+/* What stands behind the prefix of a topic; n = 0: another topic. */
+static struct gx_slice
+behind(struct gx_slice topic, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return topic.n > n && memcmp(topic.p, prefix, n) == 0
+		       ? gx_slice(topic.p + n, topic.n - n)
+		       : gx_slice("", 0);
+}
+
+bool
+gx_kind_sink_belongs(const struct gx_node *n, struct gx_slice stream,
+		     struct gx_slice topic)
+{
+	struct gx_slice of = behind(topic, "gx.batch.");
+	struct gx_slice to = behind(topic, "gx.down.");
+	struct gx_stream_name name;
+	struct gx_slice child = {0};
+	const char *maker = n->id;
+	bool is_down;
+
+	if (!gx_stream_parse(stream, &name)) {
+		return false;
+	}
+	is_down = gx_stream_is_down(&name, &child);
+	if (of.n > 0) {
+		return !is_down && gx_slice_eq(name.node, of);
+	}
+	if (gx_slice_eq(to, gx_slice_str(n->id))) {
+		maker = gx_conf_str(n->conf, "parent", NULL, "id");
+	}
+	return is_down && to.n > 0 && gx_slice_eq(child, to) &&
+	       gx_slice_eq(name.node, gx_slice_str(maker));
+}
+
 static enum gx_verdict
 admit(void *ctx, struct gx_slice stream, struct gx_slice schema,
       struct gx_slice topic)
 {
-	static const char prefix[] = "gx.batch.";
 	const struct gx_node *n = ctx;
 	struct gx_stream_name name;
-	size_t len = sizeof prefix - 1;
 
-	if (!gx_stream_parse(stream, &name) || topic.n <= len ||
-	    memcmp(topic.p, prefix, len) != 0 ||
-	    !gx_slice_eq(name.node, gx_slice(topic.p + len, topic.n - len))) {
+	if (!gx_kind_sink_belongs(n, stream, topic) ||
+	    !gx_stream_parse(stream, &name)) {
 		return GX_V_REFUSE;
 	}
 	for (size_t i = 0; i < n->n_resources; i++) {
@@ -76,7 +112,7 @@ start_sink(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 	struct gx_reader_conf conf = {
 		.flow = f->name,
 		.topics = topics,
-		.own_topic = n->topic,
+		.own_topics = n->own_topics,
 		.admit = admit,
 		.admit_ctx = n,
 		.txn_lines = (size_t)gx_kind_number(n, f, "txn_lines"),

@@ -106,6 +106,12 @@ check_count(struct gx_node *n, const struct gx_source *src, size_t i,
 		      prefix, (long long)gx_rows_int(rows, 0, 0), n_declared);
 }
 
+static const char *
+topic_of(const struct gx_node *n, const struct gx_node_flow *f)
+{
+	return f->topic != NULL ? f->topic : n->topic;
+}
+
 static enum gx_rc
 declare_streams(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 {
@@ -122,7 +128,7 @@ declare_streams(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 			rc = gx_node_stream_partition(n, stream, &partition, e);
 		}
 		if (rc == GX_OK) {
-			rc = store->ops->declare(store, stream, n->topic,
+			rc = store->ops->declare(store, stream, topic_of(n, f),
 						 partition, e);
 		}
 	}
@@ -165,7 +171,7 @@ start_source(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 		gx_mem_new(STREAMS_MAX * sizeof *streams);
 	struct gx_writer_conf conf = {
 		.flow = f->name,
-		.topic = n->topic,
+		.topic = topic_of(n, f),
 		.streams = streams,
 		.max_lines = (size_t)gx_kind_number(n, f, "batch_max_lines"),
 		.max_bytes = (size_t)gx_kind_number(n, f, "batch_max_bytes"),

@@ -171,6 +171,40 @@ name_flows(struct gx_node *n)
 	atomic_store(&n->wants, wants);
 }
 
+static void
+add_to_subtree(struct gx_node *n, const char *id)
+{
+	size_t i = 0;
+
+	while (n->subtree[i] != NULL && strcmp(n->subtree[i], id) != 0) {
+		i++;
+	}
+	GX_ASSERT(i < GX_NODE_SUBTREE); /* conf_table.c counts them */
+	n->subtree[i] = id;
+}
+
+static void
+name_children(struct gx_node *n)
+{
+	const char *id, *below;
+
+	n->own_topics[0] = n->topic;
+	add_to_subtree(n, n->id);
+	while ((id = gx_conf_name(n->conf, "child", n->n_children)) != NULL) {
+		struct gx_node_child *c = &n->children[n->n_children++];
+
+		c->id = id;
+		snprintf(c->topic, sizeof c->topic, "gx.down.%s", id);
+		n->own_topics[n->n_children] = c->topic;
+		add_to_subtree(n, id);
+		for (size_t i = 0; (below = gx_conf_word(n->conf, "child", id,
+							 "subtree", i)) != NULL;
+		     i++) {
+			add_to_subtree(n, below);
+		}
+	}
+}
+
 enum gx_rc
 gx_node_new(const struct gx_conf *conf, struct gx_node **out, struct gx_err *e)
 {
@@ -181,12 +215,14 @@ gx_node_new(const struct gx_conf *conf, struct gx_node **out, struct gx_err *e)
 	n->conf = conf;
 	n->id = gx_conf_str(conf, "node", NULL, "id");
 	snprintf(n->topic, sizeof n->topic, "gx.batch.%s", n->id);
+	snprintf(n->down_topic, sizeof n->down_topic, "gx.down.%s", n->id);
 	(void)gethostname(host, sizeof host - 1);
 	snprintf(n->process, sizeof n->process, "%s:%d", host, (int)getpid());
 	n->conninfo = make_conninfo(conf);
 	n->n_partitions =
 		(int)gx_conf_int(conf, "node", NULL, "topic_partitions");
 	name_flows(n);
+	name_children(n);
 	rc = load_folder(n, gx_conf_str(conf, "node", NULL, "resources"), 0, e);
 	if (rc == GX_OK) {
 		rc = load_keys(n, e);
@@ -288,6 +324,9 @@ gx_node_store(struct gx_node *n, struct gx_node_flow *f, struct gx_store **out,
 		.conninfo = n->conninfo,
 		.resources = list,
 		.n_resources = n->n_resources,
+		.node = n->id,
+		.subtree = n->subtree,
+		.gives = n->n_children > 0,
 	};
 
 	for (size_t i = 0; i < n->n_resources; i++) {

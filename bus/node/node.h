@@ -19,6 +19,8 @@
 
 #define GX_VERSION "0.1.0"
 #define GX_NODE_RESOURCES 256
+#define GX_NODE_CHILDREN 64
+#define GX_NODE_SUBTREE 256
 
 struct gx_node_resource {
 	struct gx_resource *r;
@@ -36,6 +38,7 @@ struct gx_node_flow {
 	struct gx_key *key;
 	struct gx_sealer *sealer;
 	struct gx_source *src; /* NULL once the writer has it */
+	const char *topic;     /* of the streams it makes; NULL: the node's */
 	struct gx_worker *worker;
 	bool is_paused;	  /* the wish that was last obeyed */
 	bool is_held;	  /* by the guard since a former life: it rests */
@@ -45,6 +48,12 @@ struct gx_node_flow {
 	 * again. */
 	struct gx_err fault;
 	int64_t fault_at_ms;
+};
+
+/* A node below this one: a section [child NAME]. */
+struct gx_node_child {
+	const char *id;
+	char topic[64]; /* gx.down.<id> */
 };
 
 /* What a start waits for; bits of gx_node.ready. */
@@ -58,10 +67,17 @@ enum gx_node_dep {
 struct gx_node {
 	const struct gx_conf *conf;
 	const char *id;
-	char topic[64];	  /* gx.batch.<id> */
-	char process[64]; /* host:pid */
-	char *conninfo;	  /* with the password file */
+	char topic[64];	     /* gx.batch.<id> */
+	char down_topic[64]; /* gx.down.<id>: what comes from above */
+	char process[64];    /* host:pid */
+	char *conninfo;	     /* with the password file */
 	int n_partitions;
+	struct gx_node_child children[GX_NODE_CHILDREN];
+	size_t n_children;
+	/* Topics of streams made here, and the names of this node and of all
+	 * below it; NULL-terminated. */
+	const char *own_topics[GX_NODE_CHILDREN + 2];
+	const char *subtree[GX_NODE_SUBTREE + 1];
 	struct gx_node_resource resources[GX_NODE_RESOURCES];
 	size_t n_resources;
 	struct gx_node_flow flows[GX_NODE_FLOWS];

@@ -2,7 +2,7 @@
  * Preparing: what must be there before flows run.
  *
  * In order: the tables of the node (migrations), its batch topic and those its
- * flows follow, and the topic at the node above.  What one flow alone needs is
+ * flows follow, and those they want at the node above.  What one flow alone needs is
  * its kind's to prepare (kind_*.c).  Each step asks first and changes only what is missing, so the whole
  * may be done at every start, by several daemons of one node at once, and
  * again after a server was away half-way.
@@ -66,20 +66,23 @@ make_topic(const struct gx_node *n, struct gx_log *log, const char *topic,
 				     props, e);
 }
 
-/* Topics that the flows of this process want. */
+/* Topics that the flows of this process want there. */
 static enum gx_rc
-make_flow_topics(const struct gx_node *n, struct gx_log *log, int replication,
-		 struct gx_err *e)
+make_flow_topics(const struct gx_node *n, struct gx_log *log, bool is_parent,
+		 int replication, struct gx_err *e)
 {
 	enum gx_rc rc = GX_OK;
 	const char *topic;
 
 	for (size_t i = 0; i < n->n_flows; i++) {
 		const struct gx_node_flow *f = &n->flows[i];
+		const struct gx_kind_ops *ops = f->kind->ops;
+		const char *(*ask)(const struct gx_node *,
+				   const struct gx_node_flow *, size_t) =
+			is_parent ? ops->parent_topic : ops->topic;
 
-		for (size_t k = 0;
-		     rc == GX_OK && f->kind->ops->topic != NULL &&
-		     (topic = f->kind->ops->topic(n, f, k)) != NULL;
+		for (size_t k = 0; rc == GX_OK && ask != NULL &&
+				   (topic = ask(n, f, k)) != NULL;
 		     k++) {
 			rc = make_topic(n, log, topic, replication, e);
 		}
@@ -99,11 +102,11 @@ prepare_kafka(const struct gx_node *n, bool is_parent, struct gx_err *e)
 	if (rc == GX_OK) {
 		rc = gx_kafka_ping(log, PING_MS, e);
 	}
-	if (rc == GX_OK) {
+	if (rc == GX_OK && !is_parent) {
 		rc = make_topic(n, log, n->topic, replication, e);
 	}
-	if (rc == GX_OK && !is_parent) {
-		rc = make_flow_topics(n, log, replication, e);
+	if (rc == GX_OK) {
+		rc = make_flow_topics(n, log, is_parent, replication, e);
 	}
 	gx_kafka_free(&log);
 	return rc;

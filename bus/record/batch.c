@@ -118,6 +118,28 @@ gx_stream_parse(struct gx_slice stream, struct gx_stream_name *out)
 	       is_resource(out->resource) && is_stream_no(out->n);
 }
 
+bool
+gx_origin_parse(struct gx_slice origin, struct gx_stream_name *out)
+{
+	struct gx_slice rest;
+	*out = (struct gx_stream_name){0};
+	return origin.n <= GX_STREAM_MAX && parse_origin(origin, out, &rest) &&
+	       rest.n == 0;
+}
+
+bool
+gx_stream_is_down(const struct gx_stream_name *name, struct gx_slice *child)
+{
+	static const char down[] = "down-";
+	size_t n = sizeof(down) - 1;
+	if (!gx_slice_eq(name->org, gx_slice("gx", 2)) ||
+	    name->adapter.n <= n || memcmp(name->adapter.p, down, n) != 0) {
+		return false;
+	}
+	*child = gx_slice(name->adapter.p + n, name->adapter.n - n);
+	return true;
+}
+
 /* "social.insured@1:<64 hex>" */
 static bool
 is_schema_id(struct gx_slice s)

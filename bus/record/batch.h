@@ -91,5 +91,11 @@ struct gx_stream_name {
 	struct gx_slice origin; /* /node/org/adapter */
 };
 bool gx_stream_parse(struct gx_slice stream, struct gx_stream_name *out);
+/* "/450100/hrss/social" -> node, org, adapter, origin; false if malformed. */
+bool gx_origin_parse(struct gx_slice origin, struct gx_stream_name *out);
+/* Is this the name of a stream that its node made for the node below it that
+ * child is set to: org "gx", adapter "down-<child>"? */
+bool gx_stream_is_down(const struct gx_stream_name *name,
+		       struct gx_slice *child);
 
 #endif

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "record/batch.h"
 
 static const struct {
 	const char *open; /* up to the value of k, or of t without key */
@@ -58,6 +59,11 @@ gx_line_put(struct gx_buf *b, const struct gx_line *line)
 	gx_buf_puts(b, ",\"t\":\"");
 	gx_buf_slice(b, line->time);
 	gx_buf_putc(b, '"');
+	if (line->origin.n > 0) {
+		gx_buf_puts(b, ",\"o\":\"");
+		gx_buf_slice(b, line->origin);
+		gx_buf_putc(b, '"');
+	}
 	if (forms[op].has_data) {
 		gx_buf_puts(b, ",\"d\":");
 		gx_buf_slice(b, line->data);
@@ -148,6 +154,21 @@ take_time(struct gx_slice s, size_t *at, struct gx_slice *time)
 	return true;
 }
 
+/* An origin holds no character that JSON would escape. */
+static bool
+take_origin(struct gx_slice s, size_t *at, struct gx_slice *origin)
+{
+	struct gx_stream_name name;
+	const char *end = memchr(s.p + *at, '"', s.n - *at);
+
+	if (end == NULL) {
+		return false;
+	}
+	*origin = gx_slice(s.p + *at, (size_t)(end - s.p) - *at);
+	*at += origin->n + 1;
+	return gx_origin_parse(*origin, &name);
+}
+
 const char *
 gx_line_parse(struct gx_slice text, struct gx_line *out)
 {
@@ -171,6 +192,10 @@ gx_line_parse(struct gx_slice text, struct gx_line *out)
 	if (!TAKE(text, &at, ",\"t\":\"") ||
 	    !take_time(text, &at, &out->time) || !TAKE(text, &at, "\"")) {
 		return "time is not in its form";
+	}
+	if (forms[op].has_key && TAKE(text, &at, ",\"o\":\"") &&
+	    !take_origin(text, &at, &out->origin)) {
+		return "origin is not in its form";
 	}
 	if (forms[op].has_data) {
 		if (!TAKE(text, &at, ",\"d\":") || text.n - at < 3 ||

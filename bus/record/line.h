@@ -7,7 +7,11 @@
  *   {"op":"s","t":"..."} {"op":"e","t":"..."}   a full reading begins, ends
  *   {"op":"end","t":"..."}             the stream is closed
  *
- * k is a canonical JSON array of strings (no spaces, shortest escapes).
+ * k is a canonical JSON array of strings (no spaces, shortest escapes).  On a
+ * stream that a node made for one below it (docs/levels.md) a line with a key
+ * names between t and d where the record comes from:
+ *
+ *   {"op":"u","k":["key"],"t":"...","o":"/450200/hrss/social","d":{...}}
  */
 #ifndef GX_RECORD_LINE_H
 #define GX_RECORD_LINE_H
@@ -30,9 +34,10 @@ enum gx_op {
 /* All slices lie in the line parsed. */
 struct gx_line {
 	enum gx_op op;
-	struct gx_slice key;  /* raw JSON array, n = 0 for s, e, end */
-	struct gx_slice time; /* without quotes */
-	struct gx_slice data; /* raw JSON object, n = 0 unless op is u */
+	struct gx_slice key;	/* raw JSON array, n = 0 for s, e, end */
+	struct gx_slice time;	/* without quotes */
+	struct gx_slice origin; /* n = 0: none; never of s, e, end */
+	struct gx_slice data;	/* raw JSON object, n = 0 unless op is u */
 };
 
 /* Append the line, without newline.  false if b is full. */

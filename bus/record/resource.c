@@ -205,7 +205,8 @@ read_head(struct loader *l, const struct gx_json *x)
 	struct gx_resource *r = l->r;
 	const char *name = gx_json_str(x, "name", "");
 
-	if (!has_only(x, "name version key streams former catalogue")) {
+	if (!has_only(x, "name version key streams return former "
+			 "catalogue")) {
 		(void)refuse(l, "/x-gx-resource", "has an unknown member");
 	}
 	read_name(l, name);
@@ -395,6 +396,7 @@ set_column(struct loader *l, size_t i, const struct gx_json *p,
 					      t->kind == GX_COLUMN_DATE ||
 					      t->kind == GX_COLUMN_BOOLEAN};
 	f->pg_type = t->pg_type;
+	f->is_string = kinds & KIND_STRING;
 	if (t->kind == GX_COLUMN_NUMERIC) {
 		return set_numeric(l, i, item) && is_good;
 	}
@@ -533,6 +535,37 @@ read_fields(struct loader *l, const struct gx_json *x)
 	l->r->n_fields = n;
 }
 
+/* Behind the fields, of which it names one. */
+static bool
+read_return(struct loader *l, const struct gx_json *x)
+{
+	static const char at[] = "/x-gx-resource/return";
+	const struct gx_json *item;
+	const char *by;
+	int i;
+
+	if (!x) {
+		return true;
+	}
+	if (x->type != GX_JSON_OBJECT || !has_only(x, "by item")) {
+		return refuse(l, at, "is an object of by and item");
+	}
+	by = gx_json_str(x, "by", "");
+	item = gx_json_get(x, "item");
+	if (strcmp(by, "region") != 0 && strcmp(by, "stream") != 0) {
+		return refuse(l, at, "by is region or stream");
+	}
+	i = item && item->type == GX_JSON_STRING && l->columns
+		    ? gx_schema_field_index(l->sch, item->text)
+		    : -1;
+	if (i < 0 || l->columns[i].kind != GX_COLUMN_TEXT) {
+		return refuse(l, at, "item names a property that is a string");
+	}
+	l->r->return_by = *by == 'r' ? GX_RETURN_REGION : GX_RETURN_STREAM;
+	l->r->return_item = (size_t)i;
+	return true;
+}
+
 /* All of the declaration but the schema itself.  What is not refused is read
  * to its end, so that a person meets all faults at once. */
 static void
@@ -561,6 +594,7 @@ read_declaration(struct loader *l)
 	}
 	if (l->sch) {
 		read_fields(l, x);
+		(void)read_return(l, x ? gx_json_get(x, "return") : NULL);
 	}
 }
 

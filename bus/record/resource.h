@@ -8,6 +8,8 @@
  *      "version": 1,
  *      "key": ["aac001"],             required properties, in key order
  *      "streams": 1,                  number of streams per origin
+ *      "return": {"by": "region", "item": "region"},  how a record is found
+ *                                     to concern a node below (docs/levels.md)
  *      "former": ["<64 hex>"],        SM3 of former texts of this file whose
  *                                     batches may still be under way
  *      "catalogue": { the 13 core metadata elements of the 1272 guide }
@@ -31,8 +33,9 @@ struct gx_field {
 	const char *pg_type; /* "text", "date", "numeric(16,2)", "timestamptz",
 				"integer", "bigint", "boolean", "jsonb" */
 	bool is_key, is_required;
-	int share; /* 1 unconditional, 2 conditional, 3 not shared */
-	int level; /* sensitivity 1..4 */
+	bool is_string; /* the schema allows a string for it */
+	int share;	/* 1 unconditional, 2 conditional, 3 not shared */
+	int level;	/* sensitivity 1..4 */
 	const char *mask;
 };
 
@@ -53,6 +56,13 @@ struct gx_resource {
 	 * under them are still taken. */
 	size_t n_former;
 	const char *const *former;
+	/* Which item says whom below a record concerns. */
+	enum gx_return {
+		GX_RETURN_NONE,
+		GX_RETURN_REGION,
+		GX_RETURN_STREAM
+	} return_by;
+	size_t return_item; /* its field */
 };
 
 /* Load and check a declaration (docs/resource.md).  GX_REJECT

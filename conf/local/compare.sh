@@ -6,7 +6,7 @@
 # side is worked out here in SQL, not by the adapter: if the adapter read a
 # habit of the table wrongly, the two would differ.
 
-# db NAME ARG...: psql on hrss, gx_city or gx_hub, as its owner
+# db NAME ARG...: psql on hrss or gx_<node>, as its owner
 db() {
 	local name=$1
 	shift
@@ -18,13 +18,13 @@ db() {
 # What db needs: the caller's own copy of the passwords.
 write_pgpass() {
 	local user
-	(umask 077 && for user in hrss gx_city gx_hub; do
+	(umask 077 && for user in hrss $(printf 'gx_%s ' $GXL_NODES); do
 		echo "127.0.0.1:*:*:$user:$(secret "$user")"
 	done >"$OUT/pgpass.new")
 	mv "$OUT/pgpass.new" "$OUT/pgpass"
 }
 
-# The department's rows as the bus should have them.
+# department_lines [SCHEMA]: the department's rows as the bus should have them
 department_lines() {
 	db hrss -c "COPY (SELECT aac001, aac001, compare.narrow(aac002),
 	compare.clean(aac003), CASE compare.clean(aac004) WHEN '男' THEN '1'
@@ -35,7 +35,7 @@ department_lines() {
 	compare.dashed(aac030::text), base::numeric(18,2), n_months,
 	compare.narrow(region), compare.narrow(org_uscc),
 	to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS.MS')
-FROM public.ac01) TO STDOUT" | LC_ALL=C sort
+FROM ${1:-public}.ac01) TO STDOUT" | LC_ALL=C sort
 }
 
 # Helpers of the above, in a schema of their own in the private department.
@@ -52,40 +52,51 @@ CREATE OR REPLACE FUNCTION compare.dashed(text) RETURNS text IMMUTABLE
 LANGUAGE sql AS
 $$ SELECT regexp_replace(compare.clean($1), '\''^(....)(..)(..)$'\'', '\''\1-\2-\3'\'') $$;'
 
-# load_department COUNT: the department's table, once; it makes the publication
-# as docs/adapter.md asks of a department
-load_department() {
+# load_table SCHEMA PUBLICATION PREFIX COUNT: a department's table, once, with
+# the publication that docs/adapter.md asks of a department
+load_table() {
 	local n
 	{
-		"$GXL_HERE/gen" --table
+		echo "CREATE SCHEMA IF NOT EXISTS $1;"
+		"$GXL_HERE/gen" --table --schema "$1"
 		echo "$COMPARE_SQL
-GRANT SELECT ON public.ac01 TO gx_reader;
-SELECT 'CREATE PUBLICATION gx_social FOR TABLE public.ac01 WITH (publish =
+GRANT USAGE ON SCHEMA $1 TO gx_reader;
+GRANT SELECT ON $1.ac01 TO gx_reader;
+SELECT 'CREATE PUBLICATION $2 FOR TABLE $1.ac01 WITH (publish =
 	''insert, update, delete, truncate'', publish_via_partition_root = true)'
 WHERE NOT EXISTS (SELECT 1 FROM pg_publication
-	WHERE pubname = 'gx_social') \gexec"
+	WHERE pubname = '$2') \gexec"
 	} | db hrss >/dev/null || return 1
-	n=$(db hrss -c 'SELECT count(*) FROM public.ac01')
+	n=$(db hrss -c "SELECT count(*) FROM $1.ac01")
 	[ "$n" = 0 ] || return 0
-	"$GXL_HERE/gen" --count "$1" |
-		db hrss -c 'COPY public.ac01 FROM STDIN' &&
-		db hrss -c 'ANALYZE public.ac01'
+	"$GXL_HERE/gen" --count "$4" --prefix "$3" --seed "gxbus$3" |
+		db hrss -c "COPY $1.ac01 FROM STDIN" &&
+		db hrss -c "ANALYZE $1.ac01"
 }
 
-# base_lines gx_city|gx_hub: the same from a base table
+# load_department COUNT [COUNT2]: of the first city, and of the second
+load_department() {
+	load_table public gx_social 4501 "$1" &&
+		load_table city2 gx_social_2 4502 "${2:-0}"
+}
+
+# base_lines DATABASE [NODE]: the same from a base table, of records from that
+# node (the first city's)
 base_lines() {
 	db "$1" -c "COPY (SELECT aac001 AS k, aac001, aac002, aac003, aac004,
 	aac005, aac006, aac009, aab001, aab004, aae140, aac031, aac049, aac030,
 	base, n_months, region, org_uscc,
 	to_char(updated_at AT TIME ZONE 'Asia/Shanghai',
 		'YYYY-MM-DD HH24:MI:SS.MS')
-FROM social.insured) TO STDOUT" | LC_ALL=C sort
+FROM social.insured WHERE starts_with(gx_origin, '/${2:-$GXL_CITY}/'))
+TO STDOUT" | LC_ALL=C sort
 }
 
-# held_keys gx_city|gx_hub: keys whose newest record is set aside
+# held_keys DATABASE [NODE]: keys whose newest record is set aside
 held_keys() {
 	db "$1" -c "SELECT DISTINCT key::jsonb->>0 FROM gx_held
-WHERE resource = 'social.insured'" | LC_ALL=C sort
+WHERE resource = 'social.insured'
+	AND starts_with(origin, '/${2:-$GXL_CITY}/')" | LC_ALL=C sort
 }
 
 # The streams of the resource that is compared; a city may have others.
@@ -120,6 +131,54 @@ read_both() {
 	LC_ALL=C join -t '	' -v 1 "$1/department" "$1/held" >"$1/department.good"
 	LC_ALL=C join -t '	' -v 1 "$1/hub" "$1/held" >"$1/hub.good"
 	LC_ALL=C join -t '	' "$1/hub" "$1/held" >"$1/hub.last_good"
+}
+
+# read_others DIR: the other levels: the second city with its department, and
+# what the hub and the national node hold of it, and of the first.
+read_others() {
+	department_lines city2 >"$1/department2" &&
+		base_lines gx_city2 "$GXL_CITY2" >"$1/city2" &&
+		base_lines gx_hub "$GXL_CITY2" >"$1/hub2" &&
+		base_lines gx_national "$GXL_CITY2" >"$1/national2" &&
+		base_lines gx_national >"$1/national" &&
+		held_keys gx_national >"$1/held.national"
+}
+
+# read_returned DIR: what each city should be given of the other's records, by
+# the hub's rows (its own rows and holds were compared with the department's),
+# and what it has.
+read_returned() {
+	base_lines gx_hub "$GXL_CITY2" | of_region 4501 >"$1/due1" &&
+		base_lines gx_city "$GXL_CITY2" >"$1/got1" &&
+		base_lines gx_hub "$GXL_CITY" | of_region 4502 >"$1/due2" &&
+		base_lines gx_city2 "$GXL_CITY" >"$1/got2"
+}
+
+same_returned() {
+	cmp -s "$1/due1" "$1/got1" && cmp -s "$1/due2" "$1/got2"
+}
+
+# of_region PREFIX: lines as above of records whose region begins so
+of_region() {
+	awk -F '\t' -v p="$1" 'index($17, p) == 1'
+}
+
+same_others() {
+	local f
+	for f in city2 hub2 national2; do
+		cmp -s "$1/department2" "$1/$f" || return 1
+	done
+	cmp -s "$1/hub" "$1/national" && cmp -s "$1/held" "$1/held.national"
+}
+
+show_others() {
+	local f
+	for f in city2 hub2 national2; do
+		cmp -s "$1/department2" "$1/$f" ||
+			echo "  the second city's rows differ: $f"
+	done
+	cmp -s "$1/hub" "$1/national" ||
+		echo "  hub and national node hold other rows of the first city"
 }
 
 # same_both DIR: are they equal, by key and by content?

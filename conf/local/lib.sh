@@ -3,7 +3,8 @@
 # gives each scenario servers of its own by setting GX_LOCAL_DIR.
 #
 # Names: D data folder, R run folder (sockets, pids), P(part) its port.  A part
-# is kafka-city, kafka-hub, postgres, city, link, hub or nginx.
+# is one of GXL_PARTS: four nodes, of which the cities and the hub are two
+# daemons each (city and link), their brokers, one PostgreSQL and one nginx.
 #
 # Servers never run as root.  Started by root, they run as the system user
 # gxbus (made here) and everything lies in /var/lib/gxbus-local/<checkout>;
@@ -17,11 +18,18 @@
 
 GXL_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 GXL_HERE=$GXL_ROOT/conf/local
-GXL_PARTS="postgres kafka-city kafka-hub hub city link nginx"
+GXL_NODES="national hub city city2"
+GXL_PARTS="postgres kafka-city kafka-hub kafka-city2 kafka-national"
+GXL_PARTS="$GXL_PARTS national hub city link city2 link2 link-hub nginx"
+GXL_DAEMONS="city link city2 link2 hub link-hub national"
 GXL_PORTS="postgres kafka-city kafka-city-controller kafka-hub
-	kafka-hub-controller nginx-city nginx-hub"
+	kafka-hub-controller nginx-city nginx-hub kafka-city2
+	kafka-city2-controller kafka-national kafka-national-controller
+	nginx-city2 nginx-national"
 GXL_CITY=450100
+GXL_CITY2=450200
 GXL_HUB=450000
+GXL_NATIONAL=national
 
 die() {
 	echo "${0##*/}: $*" >&2
@@ -96,7 +104,8 @@ make_folders() {
 	[ "$(id -u)" != 0 ] || mkdir -p -m 755 "$(dirname "$D")"
 	make_folder 750 "$D"
 	make_folder 750 "$R"
-	for f in bin log city hub link kafka-city kafka-hub nginx pg; do
+	for f in bin log nginx pg link link2 link-hub $GXL_NODES \
+		$(printf 'kafka-%s ' $GXL_NODES); do
 		make_folder 750 "$D/$f"
 	done
 	make_folder 700 "$D/secret"

@@ -43,42 +43,69 @@ prepare() {
 
 # A node's key is made once: a new one would end all its streams.
 make_identities() {
-	local part id
+	local part id to
 	[ -x "$D/bin/gxbus" ] || return 0
-	for part in city:$GXL_CITY hub:$GXL_HUB; do
-		id=${part#*:}
-		part=${part%%:*}
+	for part in $GXL_NODES; do
+		id=$(node_id "$part")
 		if [ ! -s "$D/$part/node.key" ]; then
 			rm -rf "$D/$part/gxbusd.conf" "$D/$part/trust"
-			as_server "$D/bin/gxbus" init --role "$part" --code "$id" \
+			as_server "$D/bin/gxbus" init --role "${part%2}" --code "$id" \
 				--dir "$D/$part" >>"$D/log/init.log" 2>&1 ||
 				die "gxbus init failed; see $D/log/init.log"
 		fi
 	done
-	for part in city hub; do
-		mkdir -p "$D/$part/trust"
-		give "$D/$part/trust" 755
-		cp "$D/city/node.key.pub" "$D/$part/trust/$GXL_CITY.pem"
-		cp "$D/hub/node.key.pub" "$D/$part/trust/$GXL_HUB.pem"
-		chmod a+r "$D/$part/trust/"*.pem
+	for to in $GXL_NODES; do
+		mkdir -p "$D/$to/trust"
+		give "$D/$to/trust" 755
+		for part in $GXL_NODES; do
+			cp "$D/$part/node.key.pub" \
+				"$D/$to/trust/$(node_id "$part").pem"
+		done
+		chmod a+r "$D/$to/trust/"*.pem
 	done
 }
 
+# node_id NODE
+node_id() {
+	case $1 in
+	city) echo "$GXL_CITY" ;;
+	city2) echo "$GXL_CITY2" ;;
+	hub) echo "$GXL_HUB" ;;
+	national) echo "$GXL_NATIONAL" ;;
+	esac
+}
+
+# write_conf PART TEMPLATE NODE NAME=VALUE...: of a daemon of that node
+write_conf() {
+	local part=$1 from=$2 node=$3
+	shift 3
+	render "$GXL_HERE/$from.conf.in" "$D/$part/gxbusd.conf" \
+		D="$D" R="$R" PART="$node" "$@" HUB=$GXL_HUB \
+		NATIONAL=$GXL_NATIONAL PG_PORT="$(P postgres)" \
+		KAFKA_HUB="$(P kafka-hub)" NGINX_HUB="$(P nginx-hub)" \
+		KAFKA_NATIONAL="$(P kafka-national)" \
+		NGINX_NATIONAL="$(P nginx-national)"
+	[ ! -e "$D/$part/conf.local" ] || apply_local "$part"
+	pass_file "$D/$part/pgpass" "gx_$node"
+}
+
 write_confs() {
-	local part
-	for part in city link hub; do
-		render "$GXL_HERE/$part.conf.in" "$D/$part/gxbusd.conf" \
-			D="$D" R="$R" CITY=$GXL_CITY HUB=$GXL_HUB \
-			PG_PORT="$(P postgres)" KAFKA_CITY="$(P kafka-city)" \
-			KAFKA_HUB="$(P kafka-hub)" NGINX_HUB="$(P nginx-hub)"
-		[ ! -e "$D/$part/conf.local" ] || apply_local "$part"
+	local part both="CITY=$GXL_CITY CITY2=$GXL_CITY2"
+	for part in '' 2; do
+		write_conf "city$part" city "city$part" \
+			CITY="$(node_id "city$part")" KAFKA="$(P "kafka-city$part")"
+		write_conf "link$part" link "city$part" LINK="link$part" \
+			CITY="$(node_id "city$part")" KAFKA="$(P "kafka-city$part")"
 	done
-	pass_file "$D/city/pgpass" gx_city
-	pass_file "$D/link/pgpass" gx_city
-	pass_file "$D/hub/pgpass" gx_hub
+	# shellcheck disable=SC2086
+	write_conf hub hub hub $both
+	# shellcheck disable=SC2086
+	write_conf link-hub link-hub hub $both
+	# shellcheck disable=SC2086
+	write_conf national national national $both
 	write_adapters
 	write_pgpass
-	for part in city hub; do
+	for part in $GXL_NODES; do
 		render "$GXL_HERE/kafka.properties.in" \
 			"$D/kafka-$part/server.properties" \
 			PORT="$(P kafka-$part)" DATA="$D/kafka-$part/data" \
@@ -88,9 +115,16 @@ write_confs() {
 	chmod a+r "$D/log4j2.properties"
 	mkdir -p "$D/nginx/tmp"
 	give "$D/nginx/tmp" 750
-	render "$GXL_ROOT/conf/nginx/local.conf.in" "$D/nginx/nginx.conf" \
-		D="$D" R="$R" CITY_PORT="$(P nginx-city)" \
-		HUB_PORT="$(P nginx-hub)"
+	{
+		sed '/^	# node$/,$d' "$GXL_ROOT/conf/nginx/local.conf.in"
+		for part in $GXL_NODES; do
+			sed -n '/^	# node$/,/^	# end$/p' \
+				"$GXL_ROOT/conf/nginx/local.conf.in" |
+				sed "s/@NODE@/$part/g; s/@PORT@/$(P "nginx-$part")/g"
+		done
+		echo '}'
+	} >"$D/nginx/nginx.conf.in"
+	render "$D/nginx/nginx.conf.in" "$D/nginx/nginx.conf" D="$D" R="$R"
 	cp "$GXL_ROOT/conf/nginx/gxbus-location.conf" "$D/nginx/"
 	chmod a+r "$D/nginx/gxbus-location.conf"
 }
@@ -137,6 +171,12 @@ PY
 		mv "$D/city/$name.json.new" "$D/city/$name.json"
 		pass_file "$D/city/$name.pass" gx_reader
 	done
+	# The second city's department: the same kind of table, elsewhere.
+	sed 's/"public\.ac01"/"city2.ac01"/; s/"gx_social"/"gx_social_2"/' \
+		"$D/city/social.json" >"$D/city2/social.json.new"
+	give "$D/city2/social.json.new" 640
+	mv "$D/city2/social.json.new" "$D/city2/social.json"
+	pass_file "$D/city2/social.pass" gx_reader
 }
 
 # ---- a CA of our own ----
@@ -171,7 +211,8 @@ make_pki() {
 		sign server /CN=localhost \
 			"subjectAltName=DNS:localhost,IP:127.0.0.1
 extendedKeyUsage=serverAuth"
-		for f in $GXL_CITY $GXL_HUB; do
+		for f in $GXL_NODES; do
+			f=$(node_id "$f")
 			sign "node-$f" "/CN=node:$f" "extendedKeyUsage=clientAuth"
 		done
 	) || exit 1
@@ -203,7 +244,7 @@ unix_socket_permissions = 0700
 wal_level = logical
 # What a department's disk may cost while we are down (docs/adapter.md).
 max_slot_wal_keep_size = '2GB'
-max_connections = 80
+max_connections = 200
 shared_buffers = 64MB
 timezone = 'Asia/Shanghai'
 log_line_prefix = '%m [%p] '
@@ -211,12 +252,11 @@ CONF
 	mv "$D/pg/new" "$D/pg/data"
 }
 
-# The three databases, each with an owner of its own, and the adapter's role.
+# The databases, each with an owner of its own, and the adapter's role.
 make_databases() {
-	local pair db user sql=
-	for pair in hrss:hrss gx_city:gx_city gx_hub:gx_hub; do
-		db=${pair%%:*}
-		user=${pair#*:}
+	local db user sql=
+	for user in hrss $(printf 'gx_%s ' $GXL_NODES); do
+		db=$user
 		sql="$sql
 SELECT 'CREATE ROLE $user LOGIN' WHERE NOT EXISTS
 	(SELECT 1 FROM pg_roles WHERE rolname = '$user') \gexec
@@ -266,7 +306,7 @@ start_postgres() {
 # ---- Kafka ----
 
 # java CLASSPATH ARG...: for a small broker that is ready soon
-KAFKA_JVM="-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+KAFKA_JVM="-Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
 	-Xshare:auto -Djava.awt.headless=true"
 
 start_kafka() {
@@ -315,6 +355,14 @@ start_kafka_hub() {
 	start_kafka kafka-hub
 }
 
+start_kafka_city2() {
+	start_kafka kafka-city2
+}
+
+start_kafka_national() {
+	start_kafka kafka-national
+}
+
 # ---- gxbusd ----
 
 # The operator's token: made at the first node that asks, kept at the other.
@@ -353,13 +401,19 @@ write_env() {
 export GXBUS_URL='https://127.0.0.1:$(P nginx-hub)'
 export GXBUS_CITY_URL='https://127.0.0.1:$(P nginx-city)'
 export GXBUS_PEER_URL='https://127.0.0.1:$(P nginx-city)'
+export GXBUS_CITY2_URL='https://127.0.0.1:$(P nginx-city2)'
+export GXBUS_NATIONAL_URL='https://127.0.0.1:$(P nginx-national)'
 export GX_CA='$OUT/ca.pem'
 export GX_TOKEN='$(cat "$D/secret/operator")'
 export GX_KAFKA_CITY='127.0.0.1:$(P kafka-city)'
 export GX_KAFKA_HUB='127.0.0.1:$(P kafka-hub)'
+export GX_KAFKA_CITY2='127.0.0.1:$(P kafka-city2)'
+export GX_KAFKA_NATIONAL='127.0.0.1:$(P kafka-national)'
 export GX_PG_DEPARTMENT='$pg dbname=hrss user=hrss'
 export GX_PG_CITY='$pg dbname=gx_city user=gx_city'
 export GX_PG_HUB='$pg dbname=gx_hub user=gx_hub'
+export GX_PG_CITY2='$pg dbname=gx_city2 user=gx_city2'
+export GX_PG_NATIONAL='$pg dbname=gx_national user=gx_national'
 export GXBUS='$GXL_ROOT/build/gxbus'
 ENV
 	)
@@ -369,7 +423,10 @@ ENV
 start_daemon() {
 	local more=()
 	[ -x "$D/bin/gxbusd" ] || die "build/gxbusd is missing: make"
-	[ "$1" = link ] || ensure_token "$1"
+	case $1 in
+	link*) ;;
+	*) ensure_token "$1" ;;
+	esac
 	# One NAME=VALUE a line, for tests.
 	[ ! -s "$D/$1/env" ] || mapfile -t more <"$D/$1/env"
 	spawn "$1" env "${more[@]}" "$D/bin/gxbusd" -c "$D/$1/gxbusd.conf"
@@ -388,10 +445,26 @@ start_hub() {
 	start_daemon hub
 }
 
+start_city2() {
+	start_daemon city2
+}
+
+start_link2() {
+	start_daemon link2
+}
+
+start_link_hub() {
+	start_daemon link-hub
+}
+
+start_national() {
+	start_daemon national
+}
+
 # ---- nginx ----
 
 nginx_answers() {
-	! port_is_free "$(P nginx-hub)" && ! port_is_free "$(P nginx-city)"
+	! port_is_free "$(P nginx-hub)" && ! port_is_free "$(P nginx-national)"
 }
 
 start_nginx() {
@@ -405,13 +478,15 @@ start_nginx() {
 # ---- what to show ----
 
 address_of() {
+	local node
 	case $1 in
 	postgres | kafka-*) echo "127.0.0.1:$(P "$1")" ;;
 	nginx)
-		echo "https://127.0.0.1:$(P nginx-hub) (hub)," \
-			"https://127.0.0.1:$(P nginx-city) (city)"
+		for node in $GXL_NODES; do
+			echo "https://127.0.0.1:$(P "nginx-$node") ($node)"
+		done | paste -sd ' '
 		;;
-	link) echo "$D/log/link.log" ;;
+	link*) echo "$D/log/$1.log" ;;
 	*) echo "$R/$1.sock" ;;
 	esac
 }

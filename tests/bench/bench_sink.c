@@ -245,10 +245,11 @@ run(struct memory *m, struct gx_store *store, struct gx_verifier *verifier,
     struct gx_err *e)
 {
 	static const char *const topics[] = {TOPIC, NULL};
+	static const char *const own[] = {"gx.batch.450000", NULL};
 	struct gx_reader_conf conf = {
 		.flow = "bench",
 		.topics = topics,
-		.own_topic = "gx.batch.450000",
+		.own_topics = own,
 		.admit = admit,
 		.txn_lines = 10000,
 		.txn_bytes = 4u << 20,

@@ -13,13 +13,15 @@ demo() {
 	grep -q '^  EQUAL' "$D/$1.out" || fail "the $1 run does not say EQUAL"
 }
 records() {
-	ask gx_hub "SELECT sum(next_seq - 1) FROM gx_stream"
+	ask gx_hub "SELECT sum(next_seq - 1) FROM gx_stream
+WHERE stream LIKE '/$GXL_CITY/hrss/%'"
 }
 
 step "first run"
 demo first
 for n in 'updates and 60 deletes have arrived' '33 good rows, commit to hub' \
-	'killed city' 'killed link' 'killed hub' 'set aside at the city'; do
+	'killed city' 'killed link' 'killed hub' 'set aside at the city' \
+	'  of 450000 ' '  of national ' '450200, from 450100'; do
 	grep -q "$n" "$D/first.out" || fail "it does not say: $n"
 done
 # Seven ways, seven places.
@@ -29,8 +31,10 @@ done
 
 step "what it leaves for a shell"
 [ "$(stat -c %a "$OUT/env")" = 600 ] || fail "$OUT/env is open to others"
-want="GXBUS GXBUS_CITY_URL GXBUS_PEER_URL GXBUS_URL GX_CA GX_KAFKA_CITY"
-want="$want GX_KAFKA_HUB GX_PG_CITY GX_PG_DEPARTMENT GX_PG_HUB GX_TOKEN"
+want="GXBUS GXBUS_CITY2_URL GXBUS_CITY_URL GXBUS_NATIONAL_URL GXBUS_PEER_URL"
+want="$want GXBUS_URL GX_CA GX_KAFKA_CITY GX_KAFKA_CITY2 GX_KAFKA_HUB"
+want="$want GX_KAFKA_NATIONAL GX_PG_CITY GX_PG_CITY2 GX_PG_DEPARTMENT"
+want="$want GX_PG_HUB GX_PG_NATIONAL GX_TOKEN"
 have=$(sed -n 's/^export \([A-Z_]*\)=.*/\1/p' "$OUT/env" | LC_ALL=C sort)
 [ "$(echo $have)" = "$want" ] || fail "$OUT/env exports $have"
 . "$OUT/env"
@@ -67,6 +71,7 @@ more=$(($(records) - before))
 [ "$more" -ge 5390 ] && [ "$more" -le 5420 ] || fail "$more records more"
 no_gap gx_city
 no_gap gx_hub
+no_gap gx_national
 
 step "control: a row changed behind the bus's back is seen"
 same_set || fail "not equal before"
@@ -86,7 +91,7 @@ step "no person's data in any log"
 for item in 2 3 4; do
 	sed -n '1~997p' "$D/both/department" | cut -f $item | sort -u
 done | grep -vE '^.{0,2}$' >"$D/personal"
-for part in city link hub; do
+for part in $GXL_DAEMONS; do
 	grep -Ff "$D/personal" "$D/log/$part.log" && fail "$part.log"
 done
 grep -qFf "$D/personal" "$D/both/department" || fail "the control finds none"

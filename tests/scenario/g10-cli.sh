@@ -153,7 +153,7 @@ PY
 done <"$D/shown"
 export GXBUS_URL
 run 0 flow list -o name
-[ "$(cat "$D/o")" = sink ] || fail "flow list -o name"
+grep -qx sink "$D/o" || fail "flow list -o name"
 for cmd in status "flow show none"; do
 	# shellcheck disable=SC2086
 	GXBUS_URL=https://127.0.0.1:1 "$GXBUS" $cmd -o json >"$D/o" 2>"$D/e" &&

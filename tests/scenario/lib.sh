@@ -57,7 +57,7 @@ lab() {
 end_lab() {
 	local rc=$? part
 	if [ $rc != 0 ] && [ $rc != 77 ]; then
-		for part in city link hub; do
+		for part in $GXL_DAEMONS; do
 			[ -s "$D/log/$part.log" ] || continue
 			echo "the end of $part.log:"
 			tail -n 8 "$D/log/$part.log" | cut -c 1-300
@@ -120,8 +120,11 @@ signal() {
 with_env() {
 	local part=$1
 	shift
-	: >"$D/$part/env"
-	[ $# = 0 ] || printf '%s\n' "$@" >"$D/$part/env"
+	if [ $# -gt 0 ]; then
+		printf '%s\n' "$@" >"$D/$part/env"
+	else
+		rm -f "$D/$part/env"
+	fi
 }
 
 # set_conf PART SECTION KEY VALUE: a key of a daemon's configuration, kept over
@@ -150,7 +153,7 @@ put() {
 		db hrss -c 'COPY public.ac01 FROM STDIN' || fail "put $*"
 }
 
-# sql DATABASE STATEMENT: hrss, gx_city or gx_hub; it must succeed
+# sql DATABASE STATEMENT: hrss or gx_<node>; it must succeed
 sql() {
 	db "$1" -c "$2" || fail "sql at $1: $2"
 }
@@ -164,10 +167,10 @@ ask() {
 
 heads() {
 	ask "$1" "SELECT stream, next_seq, head FROM gx_stream
-WHERE stream LIKE '/$GXL_CITY/%' ORDER BY stream COLLATE \"C\""
+WHERE stream LIKE '/$GXL_CITY/%' AND stream NOT LIKE '/%/gx/%' ORDER BY stream COLLATE \"C\""
 }
 
-# The same streams with the same seq and head at both ends, at least one, and
+# The same streams of departments with the same seq and head at both ends, and
 # nothing of the department's is still on its way.
 heads_equal() {
 	local a b
@@ -226,7 +229,7 @@ slim() {
 # quiet_logs [PATTERN]: no error line but those that match PATTERN
 quiet_logs() {
 	local part
-	for part in city link hub; do
+	for part in $GXL_DAEMONS; do
 		[ -s "$D/log/$part.log" ] || continue
 		if grep -E '^[^ ]+ (error|fatal) |Sanitizer|Assertion|GX_ASSERT' \
 			"$D/log/$part.log" | grep -vE "${1:-^$}" | head -n 5 |

@@ -15,9 +15,12 @@ import collections
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+
+ORIGIN = re.compile(r"(/[a-z0-9-]{1,32}){3}")
 
 
 def sm3(data):
@@ -115,9 +118,21 @@ class Log:
             self.wrong(where, "neither batch nor marker, or a foreign key")
         self.batch(where, h, sm3(signed).hex(), body)
 
+    def origins(self, where, h, leaves):
+        """Lines of a stream made for a node below, and no others, name theirs."""
+        org, adapter = h["stream"].split("/")[2:4]
+        is_down = org == "gx" and adapter.startswith("down-")
+        for leaf in leaves:
+            line = json.loads(leaf)
+            if ("o" in line) != (is_down and "k" in line):
+                self.wrong(where, "an origin that is missing, or too many")
+            if "o" in line and not ORIGIN.fullmatch(line["o"]):
+                self.wrong(where, "an origin that is none")
+
     def batch(self, where, h, head, body):
         s = self.streams[h["stream"]]
         leaves = body.split(b"\n")[:-1]
+        self.origins(where, h, leaves)
         if len(leaves) != h["n"] or merkle(leaves).hex() != h["root"]:
             self.wrong(where, "the root is not that of the lines")
         if s.partition not in (None, where[0]):

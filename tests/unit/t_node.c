@@ -20,7 +20,8 @@ static const char good[] = "[node]\nid = 450100\ndatabase = dbname=x\n"
 			   "[kafka]\nbootstrap = a:1\n"
 			   "[parent]\nid = 450000\nkafka = b:1\n"
 			   "[flow sink]\nkind = sink\n"
-			   "[flow up]\nkind = link-up\n";
+			   "[flow up]\nkind = link-up\n"
+			   "[child 450101]\nregion = 450101\n";
 
 static enum gx_rc
 check(const char *text, struct gx_err *e)
@@ -86,6 +87,24 @@ refuses_what_contradicts(void **state)
 }
 
 static void
+refuses_wrong_children(void **state)
+{
+	(void)state;
+	spoil("[child 450101]", "[child 450100]", "node.conf", "not this");
+	spoil("[child 450101]", "[child A]", "node.conf", "[child A]");
+	spoil("[child 450101]", "[child a123456789012345678901234567]",
+	      "node.conf", "at most 27");
+	spoil("region = 450101", "region = 4501O1", "node.conf", "region");
+	spoil("region = 450101", "region = 45010", "node.conf", "region");
+	spoil("region = 450101", "subtree = a, B", "node.conf", "subtree");
+	spoil("kind = link-up", "kind = down\nchild = 450101", "node.conf",
+	      "return");
+	/* What came down never goes up. */
+	spoil("kind = link-up", "kind = link-up\ntopics = gx.down.450100",
+	      "node.conf", "never");
+}
+
+static void
 refuses_what_is_unknown(void **state)
 {
 	(void)state;
@@ -135,7 +154,8 @@ kinds_are_rows(void **state)
 		snprintf(text, sizeof text,
 			 "[node]\nid = a\ndatabase = x\nflows = f\n"
 			 "[kafka]\nbootstrap = a:1\n[parent]\nkafka = b:1\n"
-			 "[flow f]\nkind = %s\nadapter = x.json\n",
+			 "[child b]\nreturn = x.y\n"
+			 "[flow f]\nkind = %s\nadapter = x.json\nchild = b\n",
 			 words[i]);
 		assert_int_equal(check(text, &e), GX_OK);
 		/* Whoever works with the node above needs one. */
@@ -178,6 +198,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_what_is_good),
 		cmocka_unit_test(refuses_what_contradicts),
+		cmocka_unit_test(refuses_wrong_children),
 		cmocka_unit_test(refuses_what_is_unknown),
 		cmocka_unit_test(empty_paths_stay_empty),
 		cmocka_unit_test(kinds_are_rows),

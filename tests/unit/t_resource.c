@@ -294,6 +294,50 @@ former_texts_are_named(void **state)
 	gx_buf_free(&b);
 }
 
+/* Whom a record concerns is said by an item that is there and is text. */
+static void
+return_names_an_item(void **state)
+{
+	static const struct {
+		const char *text;
+		enum gx_return by; /* NONE: refused */
+	} rows[] = {{"{\"by\":\"region\",\"item\":\"k\"}", GX_RETURN_REGION},
+		    {"{\"by\":\"stream\",\"item\":\"k\"}", GX_RETURN_STREAM},
+		    {"{\"by\":\"name\",\"item\":\"k\"}", GX_RETURN_NONE},
+		    {"{\"by\":\"region\",\"item\":\"x\"}", GX_RETURN_NONE},
+		    {"{\"by\":\"region\"}", GX_RETURN_NONE},
+		    {"{\"by\":\"region\",\"item\":\"k\",\"to\":\"x\"}",
+		     GX_RETURN_NONE},
+		    {"[]", GX_RETURN_NONE}};
+	struct gx_buf b;
+
+	(void)state;
+	gx_buf_init(&b, 65536);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct gx_resource *r = NULL;
+		struct gx_err e = {0};
+
+		gx_buf_reset(&b);
+		gx_buf_printf(&b,
+			      "{\"type\":\"object\",\"required\":[\"k\"],"
+			      "\"additionalProperties\":false,"
+			      "\"x-gx-resource\":{\"name\":\"a.b\","
+			      "\"version\":1,\"key\":[\"k\"],\"return\":%s},"
+			      "\"properties\":{" KEY "}}",
+			      rows[i].text);
+		assert_int_equal(gx_resource_parse(gx_buf_view(&b), &r, &e),
+				 rows[i].by ? GX_OK : GX_REJECT);
+		if (r) {
+			assert_int_equal(r->return_by, rows[i].by);
+			assert_int_equal(r->return_item, 0);
+		} else {
+			assert_non_null(strstr(e.text, "return"));
+		}
+		gx_resource_free(&r);
+	}
+	gx_buf_free(&b);
+}
+
 int
 main(void)
 {
@@ -303,6 +347,7 @@ main(void)
 		cmocka_unit_test(what_passes_can_be_stored),
 		cmocka_unit_test(keys_are_canonical),
 		cmocka_unit_test(former_texts_are_named),
+		cmocka_unit_test(return_names_an_item),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,10 +115,12 @@ static void
 make_reader(struct part *p, struct gx_err *e)
 {
 	static const char *const topics[] = {W_TOPIC, NULL};
+	static const char *const of_city[] = {W_TOPIC, NULL};
+	static const char *const of_hub[] = {"gx.batch.450000", NULL};
 	struct gx_reader_conf c = {
 		.flow = "sink",
 		.topics = topics,
-		.own_topic = p->node == CITY ? W_TOPIC : "gx.batch.450000",
+		.own_topics = p->node == CITY ? of_city : of_hub,
 		.admit = admit,
 		.admit_ctx = p,
 		.txn_lines = 1 + world_below(12),
