@@ -353,7 +353,9 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	return GX_OK;
 }
 
-/* Does the log hold again what it had lost, or at least reach so far? */
+/* Does the log hold again what it had lost, or at least reach so far?  Without
+ * this look another reader may end the stops, and this one never reads on
+ * (simulation, seed 400422). */
 static enum gx_rc
 check_lost_again(struct gx_reader *r, const struct place *pl, struct gx_err *e)
 {
