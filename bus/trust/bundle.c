@@ -7,7 +7,8 @@
  * below each header the records asked for with their paths to its root, at
  * the end the receipts, whose heads must be among the headers.  Hashes are
  * compared on the way.  Signatures, which cost a thousand times more, come
- * last, so a text that was tampered with is mostly refused for nothing.
+ * after that, in the same order, and the giver's at the very end, so that the
+ * first thing named is the thing that is wrong.
  *
  * Why nothing can be changed: a record is bound to the root by its path, the
  * root to the header by the signature, each header to the next by its head
@@ -48,6 +49,8 @@ struct walk {
 	uint64_t next;	 /* seq of the next record */
 	struct gx_merkle *merkle;
 	struct gx_slice giver_kid, giver_signed;
+	unsigned char giver_text[GX_SM3]; /* of the lines before, he says */
+	size_t giver_at;
 	unsigned char giver_sig[GX_SIG_MAX];
 	size_t giver_sig_n;
 };
@@ -439,17 +442,17 @@ take_receipts(struct walk *w)
 static const char *
 take_giver(struct walk *w)
 {
-	unsigned char hash[GX_SM3], claimed[GX_SM3], id[GX_KID / 2];
+	unsigned char id[GX_KID / 2];
 	struct gx_slice hex;
 	struct gx_cursor c = {.at = 0};
-	size_t start = w->at;
+	w->giver_at = w->at;
 	if (!next_line(w, &c.s) ||
 	    !gx_cursor_lit(&c, "{\"v\":\"gxbus.export.1\",\"node\":\"") ||
 	    !gx_cursor_node(&c, &w->b->giver) ||
 	    !gx_cursor_lit(&c, ",\"at\":\"") ||
 	    !gx_cursor_time(&c, &w->b->at) ||
 	    !gx_cursor_lit(&c, ",\"text\":\"") ||
-	    !gx_cursor_hex(&c, claimed, sizeof(claimed)) ||
+	    !gx_cursor_hex(&c, w->giver_text, sizeof(w->giver_text)) ||
 	    !gx_cursor_lit(&c, ",\"alg\":\"SM2-SM3\",\"kid\":\"") ||
 	    !gx_cursor_text(&c, GX_KID, &w->giver_kid) ||
 	    !gx_unhex(w->giver_kid.p, w->giver_kid.n, id, sizeof(id))) {
@@ -468,10 +471,7 @@ take_giver(struct walk *w)
 		w->b->line++;
 		return "bytes behind the end of the bundle";
 	}
-	gx_sm3(w->text.p, start, hash);
-	return memcmp(hash, claimed, sizeof(hash)) == 0
-		       ? NULL
-		       : "not the text that was given";
+	return NULL;
 }
 
 /* ---- signatures ---- */
@@ -545,6 +545,11 @@ static const char *
 check_giver(const struct walk *w, const struct gx_keyring *ring)
 {
 	bool allowed = false;
+	unsigned char hash[GX_SM3];
+	gx_sm3(w->text.p, w->giver_at, hash);
+	if (memcmp(hash, w->giver_text, sizeof(hash)) != 0) {
+		return "not the text that was given";
+	}
 	struct gx_key *k =
 		gx_keyring_find(ring, w->giver_kid, w->b->giver, &allowed);
 	if (!k || !allowed) {
