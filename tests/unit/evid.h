@@ -2,8 +2,8 @@
  * A small stream with its receipts, to make evidence of: what t_bundle and
  * t_mutate work on.  Three nodes: the city makes, hub and nation receipt.
  */
-#ifndef GX_TESTS_EVID_H
-#define GX_TESTS_EVID_H
+#ifndef GX_TESTS_UNIT_EVID_H
+#define GX_TESTS_UNIT_EVID_H
 
 #include "trust/bundle.h"
 
