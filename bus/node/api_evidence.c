@@ -6,27 +6,47 @@
  * and each is an item of its own.  evidence.c makes what is given.
  *
  * Lines are given with their content, to operators and auditors only, and
- * every giving passes note_access before it leaves.  Nothing is written.
+ * every giving is a line of the audit log before it leaves: without that line
+ * nothing is given.  Nothing else is written.
  */
 #include "node/api.h"
 
-#include "base/log.h"
 #include "base/text.h"
+#include "node/audit.h"
+#include "trust/audit.h"
 #include "trust/bundle.h"
 
 #include <string.h>
 
 #define ROWS_OF_KEY 10
 
-/* Whoever gives content away says so. */
-static void
+/* What is given out, and to whom, is noted before it is: a line for each
+ * bundle, which names more than the route could.  No key of a record. */
+static enum gx_rc
 note_access(const struct gx_call *c, const char *stream, uint64_t first,
-	    uint64_t n)
+	    uint64_t n, struct gx_err *e)
 {
-	gx_log(GX_LOG_NOTICE, "evidence.given",
-	       "stream=%s first=%llu n=%llu role=%s", stream,
-	       (unsigned long long)first, (unsigned long long)n,
-	       gx_role_name(c->role));
+	char on[GX_AUDIT_TEXT];
+	struct gx_act a = {.node = c->n->id,
+			   .who = c->caller,
+			   .role = gx_role_name(c->role),
+			   .act = "evidence.export",
+			   .on = on,
+			   .outcome = "shown",
+			   .why = ""};
+	int64_t max = gx_conf_int(c->n->conf, "node", NULL, "audit_max_lines");
+	struct gx_err cause = {0};
+
+	snprintf(on, sizeof on, "%s %llu-%llu", stream,
+		 (unsigned long long)first,
+		 (unsigned long long)(first + n - 1));
+	if (gx_audit_note(c->pg, &a, (uint64_t)max, &cause) == GX_OK) {
+		return GX_OK;
+	}
+	return GX_ERR(e, GX_AGAIN, "audit.unwritable",
+		      "nothing was given: the audit log cannot be written "
+		      "(%.200s)",
+		      cause.text);
 }
 
 /* One item of the answer. */
@@ -40,7 +60,9 @@ give(struct gx_call *c, const char *stream, uint64_t first, uint64_t n,
 	gx_buf_init(&text, GX_BUNDLE_MAX);
 	rc = gx_evidence_make(c, stream, first, n, &text, e);
 	if (rc == GX_OK) {
-		note_access(c, stream, first, n);
+		rc = note_access(c, stream, first, n, e);
+	}
+	if (rc == GX_OK) {
 		gx_jw_begin(&c->w, '{');
 		gx_jw_kv_str(&c->w, "stream", stream);
 		gx_jw_kv_int(&c->w, "first", (int64_t)first);

@@ -108,9 +108,16 @@ code=$(curl -s -o "$D/none" -w '%{http_code}' --cacert "$GX_CA" \
 	"$GXBUS_URL/api/v1/evidence?resource=social.insured&key=$key")
 [ "$code" = 403 ] || fail "a node: $code"
 ! grep -q "$key" "$D/none" || fail "content in a refusal"
-grep -q 'evidence.given.*role=operator' "$D/log/hub.log" ||
-	fail "the giving is not noted"
+cli hub audit export >"$D/audit" 2>/dev/null || fail "audit export"
+grep -q "evidence.export.*$stream $seq-$seq.*shown" "$D/audit" ||
+	fail "the giving is not in the audit log"
+! grep -q "$key" "$D/audit" || fail "a key in the audit log"
 ! grep -q "$key" "$D/log/hub.log" || fail "a key in the log"
+
+sql gx_hub "ALTER TABLE gx_audit RENAME TO gx_audit_away"
+cli hub evidence export --stream "$stream" --seq 1 >"$D/none" 2>"$D/err"
+[ $? != 0 ] && [ ! -s "$D/none" ] || fail "given without an audit log"
+sql gx_hub "ALTER TABLE gx_audit_away RENAME TO gx_audit"
 
 step "a batch that an older program took is not invented"
 sql gx_hub "UPDATE gx_batch SET at_offset = NULL WHERE first = 1"
@@ -124,5 +131,5 @@ cli hub evidence export --stream "$stream" --seq 1 >"$D/none" 2>"$D/err"
 [ $? = 1 ] && grep -q GX4306 "$D/err" && [ ! -s "$D/none" ] ||
 	fail "another message"
 
-quiet_logs
+quiet_logs 'audit\.|evidence\.log'
 passed
