@@ -542,6 +542,8 @@ gx_store_pg_new(const struct gx_store_pg_conf *conf, struct gx_store **out,
 	st->guard_percent = conf->guard_percent;
 	st->guard_floor = conf->guard_floor;
 	st->quarantine_max_rows = conf->quarantine_max_rows;
+	st->check_line = conf->check_line;
+	st->check_ctx = conf->check_ctx;
 	init_tables(st, conf);
 	gx_buf_init(&st->rows, STORE_PG_ROWS);
 	gx_buf_init(&st->text, 4u << 20);

@@ -81,6 +81,8 @@ struct gx_store_pg {
 	char *conninfo, *app;
 	int guard_percent;
 	uint64_t guard_floor, quarantine_max_rows;
+	gx_check_line_f check_line;
+	void *check_ctx;
 	struct spg_table *tables;
 	size_t n_tables;
 	struct gx_pg *pg;

@@ -251,6 +251,7 @@ take_upsert(struct gx_store_pg *st, const struct spg_unit *u,
 	    struct spg_item *it, const struct gx_line *ln, struct gx_err *e)
 {
 	size_t start = st->rows.n;
+	const char *code;
 
 	if (!gx_check_run(u->table->check, ln->data)) {
 		return refuse(st, u, it->seq, ln, it->line, NULL, NULL, e);
@@ -260,6 +261,13 @@ take_upsert(struct gx_store_pg *st, const struct spg_unit *u,
 	    !gx_slice_eq(gx_buf_view(&st->key), ln->key)) {
 		return refuse(st, u, it->seq, ln, it->line, "key",
 			      "the key of the line is not the record's", e);
+	}
+	code = st->check_line != NULL
+		       ? st->check_line(st->check_ctx, u->table->r, ln)
+		       : NULL;
+	if (code != NULL) {
+		return refuse(st, u, it->seq, ln, it->line, code,
+			      gx_error_find(code)->text, e);
 	}
 	if (!put_row(st, u, it)) {
 		bool is_full = st->rows.failed;

@@ -367,6 +367,7 @@ put_starts(struct gx_store_pg *st, bool small, struct gx_err *e)
 		   2, params, e);
 }
 
+/* What is set aside is counted in the stream's row: receipts tell it. */
 static enum gx_rc
 put_asides(struct gx_store_pg *st, bool small, struct gx_err *e)
 {
@@ -382,14 +383,18 @@ put_asides(struct gx_store_pg *st, bool small, struct gx_err *e)
 	}
 	st->has_open = true;
 	return run(st, small,
-		   "INSERT INTO gx_quarantine AS q (side, stream, pos, seq, "
-		   "key, reasons, original, first_seen, last_seen) "
+		   "WITH put AS (INSERT INTO gx_quarantine AS q (side, stream, "
+		   "pos, seq, key, reasons, original, first_seen, last_seen) "
 		   "SELECT 'sink', v.stream, v.seq::text, v.seq, v.key, "
 		   "v.reasons, v.original, v.at, v.at FROM unnest($1::text[], "
 		   "$2::bigint[], $3::text[], $4::jsonb[], $5::bytea[], "
 		   "$6::timestamptz[]) v(stream, seq, key, reasons, original, "
 		   "at) ON CONFLICT (side, stream, pos) DO UPDATE SET "
-		   "last_seen = excluded.last_seen, n_seen = q.n_seen + 1",
+		   "last_seen = excluded.last_seen, n_seen = q.n_seen + 1 "
+		   "RETURNING q.stream, q.n_seen) "
+		   "UPDATE gx_stream s SET n_aside = s.n_aside + v.n FROM "
+		   "(SELECT stream, count(*) AS n FROM put WHERE n_seen = 1 "
+		   "GROUP BY stream) v WHERE s.stream = v.stream",
 		   SPG_COLS, params, e);
 }
 

@@ -174,6 +174,15 @@ const struct gx_conf_key gx_node_keys[] = {
 	 "link-up: check seal and chain on the way, so that an alarm rings "
 	 "near its cause.",
 	 true},
+	{FLOW, "resources", GX_CONF_LIST, "gx.receipt", NULL, NULL,
+	 "own: resources that the services of this node emit.", true},
+	{FLOW, "every", GX_CONF_DURATION, "1s", "50ms", "1h",
+	 "receipt: how often streams that moved are receipted.", true},
+	{FLOW, "outbox_keep", GX_CONF_DURATION, "168h", "1s", "8760h",
+	 "own: age at which rows of the outbox are deleted, once the log holds "
+	 "them for good. Longer than the age of the oldest backup that the "
+	 "database may be brought back from.",
+	 true},
 	{NULL, NULL, GX_CONF_STR, NULL, NULL, NULL, NULL, false},
 };
 

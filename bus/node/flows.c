@@ -40,7 +40,7 @@ equip(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 		f->verifier = gx_verifier_new(f->keyring);
 	}
 	if (rc == GX_OK && f->store == NULL && needs & GX_NEEDS_STORE) {
-		rc = gx_node_store(n, f->name, &f->store, e);
+		rc = gx_node_store(n, f, &f->store, e);
 	}
 	if (rc == GX_OK && f->key == NULL && needs & GX_NEEDS_KEY) {
 		rc = gx_key_load_private(

@@ -44,7 +44,8 @@ struct gx_node_kind {
 	const struct gx_kind_ops *ops;
 };
 
-extern const struct gx_kind_ops gx_kind_source, gx_kind_sink, gx_kind_link;
+extern const struct gx_kind_ops gx_kind_source, gx_kind_sink, gx_kind_link,
+	gx_kind_own, gx_kind_receipt;
 
 /* The kind of a word; NULL if there is none. */
 const struct gx_node_kind *gx_kind_find(const char *word);

@@ -280,7 +280,7 @@ gx_node_kafka(const struct gx_node *n, bool is_parent, struct gx_log **out,
 }
 
 enum gx_rc
-gx_node_store(const struct gx_node *n, const char *flow, struct gx_store **out,
+gx_node_store(struct gx_node *n, struct gx_node_flow *f, struct gx_store **out,
 	      struct gx_err *e)
 {
 	const struct gx_resource *list[GX_NODE_RESOURCES + 1] = {0};
@@ -293,8 +293,12 @@ gx_node_store(const struct gx_node *n, const char *flow, struct gx_store **out,
 	for (size_t i = 0; i < n->n_resources; i++) {
 		list[i] = n->resources[i].r;
 	}
-	if (flow != NULL) {
+	if (f != NULL) {
+		const char *flow = f->name;
+
 		conf.flow = flow;
+		conf.check_line = gx_node_check_line;
+		conf.check_ctx = f;
 		conf.guard_percent = (int)gx_conf_int(n->conf, "flow", flow,
 						      "guard_percent");
 		conf.guard_floor = (uint64_t)gx_conf_int(n->conf, "flow", flow,

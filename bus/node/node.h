@@ -104,10 +104,15 @@ enum gx_rc gx_node_start_flow(struct gx_node *n, size_t i,
 /* Give back all that was built for the flow; its worker must have ended. */
 void gx_node_drop_flow(struct gx_node_flow *f);
 
-/* A store on the node's database with its resources; flow: whose ceilings
- * count, NULL for none.  Freed by gx_store_free. */
-enum gx_rc gx_node_store(const struct gx_node *n, const char *flow,
+/* A store on the node's database with its resources; flow: whose ceilings and
+ * keys count, NULL for none.  Freed by gx_store_free. */
+enum gx_rc gx_node_store(struct gx_node *n, struct gx_node_flow *flow,
 			 struct gx_store **out, struct gx_err *e) GX_MUSTCHECK;
+
+/* Is a line that passed its schema one that a table of this node may hold?
+ * NULL, or a code of errors.def.  ctx: the flow whose key ring counts. */
+const char *gx_node_check_line(void *ctx, const struct gx_resource *r,
+			       const struct gx_line *line);
 
 /* Partition of an own stream that has none yet; stable over versions. */
 int32_t gx_node_partition(const char *stream, int n_partitions);

@@ -120,7 +120,8 @@ signal() {
 with_env() {
 	local part=$1
 	shift
-	printf '%s\n' "$@" >"$D/$part/env"
+	: >"$D/$part/env"
+	[ $# = 0 ] || printf '%s\n' "$@" >"$D/$part/env"
 }
 
 # set_conf PART SECTION KEY VALUE: a key of a daemon's configuration, kept over
