@@ -198,7 +198,7 @@ find_receipts(struct job *j, struct gx_err *e)
 		"seq, head, applied, aside, "
 		"replace(aside_seq::text, ' ', ''), \"at\", kid, sig "
 		"FROM gx.receipt WHERE stream = $1 AND verdict <> 'refused' "
-		"ORDER BY sink COLLATE \"C\", seq DESC",
+		"ORDER BY sink COLLATE \"C\", seq DESC, \"at\" DESC",
 		1, &p, &rows, e);
 	for (int i = 0; rc == GX_OK && i < gx_rows_n(rows) &&
 			j->n_said < GX_BUNDLE_RECEIPTS;

@@ -119,6 +119,43 @@ cli hub evidence export --stream "$stream" --seq 1 >"$D/none" 2>"$D/err"
 [ $? != 0 ] && [ ! -s "$D/none" ] || fail "given without an audit log"
 sql gx_hub "ALTER TABLE gx_audit_away RENAME TO gx_audit"
 
+step "receipts: who says that he took it, and what he set aside"
+for node in city hub; do
+	[ $node = city ] && flows="social, sink, own, receipt" ||
+		flows="sink, own, receipt"
+	stop_part $node
+	set_conf $node node flows "$flows"
+	set_conf $node "flow own" kind own
+	set_conf $node "flow receipt" kind receipt
+done
+start_gxbusd hub city
+# proves NODE PATTERN: its evidence of the record is good and says that
+proves() {
+	cli "$1" evidence export social.insured --key "$key" >"$D/r.jsonl" &&
+		verify --trust "$D/$1/trust" "$D/r.jsonl" >"$D/said" &&
+		grep -qE "$2" "$D/said"
+}
+wait_until 40 proves hub '^receipt	450000	up to .*	aside 0	all applied'
+wait_until 40 proves city '^receipt	450100	up to .*	aside 0	all applied'
+sed 's/"aside":0,/"aside":1,/' "$D/r.jsonl" >"$D/bad"
+refused "a receipt that counts otherwise" "$D/bad"
+grep -v 'gxbus.receipt' "$D/r.jsonl" >"$D/bad"
+refused "without its receipt" "$D/bad"
+sql gx_hub "ALTER TABLE social.insured ADD CONSTRAINT no_more
+CHECK (n_months <> 77) NOT VALID"
+sql hrss "UPDATE ac01 SET n_months = 77 WHERE aac001 = '$key'"
+wait_until 30 heads_equal
+aside=$(ask gx_hub "SELECT seq FROM gx_quarantine WHERE side = 'sink'")
+[ -n "$aside" ] || fail "nothing is set aside"
+aside_is_told() {
+	cli hub evidence export --stream "$stream" --seq "$aside" \
+		>"$D/r.jsonl" && verify "$D/r.jsonl" >"$D/said" 2>/dev/null &&
+		grep -q '^receipt	450000	.*	aside 1	set aside' "$D/said"
+}
+wait_until 40 aside_is_told
+# The record before it was applied; its newest row has another seq at the city.
+proves city '^receipt	450100	.*	all applied' || fail "the city's"
+
 step "a batch that an older program took is not invented"
 sql gx_hub "UPDATE gx_batch SET at_offset = NULL WHERE first = 1"
 cli hub evidence export --stream "$stream" --seq 1 >"$D/none" 2>"$D/err"
