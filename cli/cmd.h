@@ -126,6 +126,7 @@ int gx_cmd_stream_show(struct gx_cli *cli);
 int gx_cmd_quarantine_list(struct gx_cli *cli);
 int gx_cmd_quarantine_show(struct gx_cli *cli);
 int gx_cmd_node_list(struct gx_cli *cli);
+int gx_cmd_evidence_export(struct gx_cli *cli);
 int gx_cmd_topic_tail(struct gx_cli *cli);
 int gx_cmd_reconcile_run(struct gx_cli *cli);
 int gx_cmd_token_create(struct gx_cli *cli);

@@ -123,6 +123,20 @@ static const struct gx_command commands[] = {
 	{"record check-id", NULL, gx_cmd_record_check_id, "KIND VALUE...", 0, 0,
 	 "Check identifiers and codes of the GB standards", "",
 	 "gxbus record check-id region 450100", false},
+	{"evidence export", gx_cmd_evidence_export, NULL, "[RESOURCE]", 0, 1,
+	 "Proof of records with their content, to check without a node",
+	 "key,stream,seq,dir",
+	 "gxbus evidence export social.insured --key 450100000001 > E.jsonl\n"
+	 "gxbus evidence export --stream "
+	 "/450100/hrss/social/social.insured/0 \\\n"
+	 "    --seq 1-5000 --dir evidence",
+	 true},
+	{"evidence verify", NULL, gx_cmd_evidence_verify, "FILE...", 0, 0,
+	 "Check all files of an export; exit 10 and the first fault if not",
+	 "trust",
+	 "gxbus evidence verify E.jsonl\n"
+	 "gxbus evidence verify --trust /etc/gxbus/trust evidence/*.jsonl",
+	 false},
 	{"evidence root", NULL, gx_cmd_evidence_root, "[FILE]", 0, 0,
 	 "Merkle root (RFC 6962) of leaves in hex, one a line", "hash",
 	 "gxbus evidence root --hash sm3 leaves.txt\n"

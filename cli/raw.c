@@ -84,11 +84,12 @@ take_option(int argc, char **argv, int *i, struct gx_raw_opt *opts)
 }
 
 int
-gx_raw_read(int argc, char **argv, struct gx_raw_opt *opts, const char **file)
+gx_raw_read_files(int argc, char **argv, struct gx_raw_opt *opts,
+		  const char **files, size_t max, size_t *n_files)
 {
 	bool is_words = false;
 
-	*file = NULL;
+	*n_files = 0;
 	for (int i = 1; i < argc; i++) {
 		if (!is_words && strcmp(argv[i], "--") == 0) {
 			is_words = true;
@@ -98,10 +99,12 @@ gx_raw_read(int argc, char **argv, struct gx_raw_opt *opts, const char **file)
 			if (code != GX_X_OK) {
 				return code;
 			}
-		} else if (*file == NULL) {
-			*file = argv[i];
+		} else if (*n_files < max) {
+			files[(*n_files)++] = argv[i];
 		} else {
-			return usage("more than one file is named", "");
+			return usage(max == 1 ? "more than one file is named"
+					      : "too many files are named",
+				     "");
 		}
 	}
 	for (const struct gx_raw_opt *o = opts; o->name != NULL; o++) {
@@ -110,6 +113,15 @@ gx_raw_read(int argc, char **argv, struct gx_raw_opt *opts, const char **file)
 		}
 	}
 	return GX_X_OK;
+}
+
+int
+gx_raw_read(int argc, char **argv, struct gx_raw_opt *opts, const char **file)
+{
+	size_t n;
+
+	*file = NULL;
+	return gx_raw_read_files(argc, argv, opts, file, 1, &n);
 }
 
 static int

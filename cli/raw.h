@@ -19,6 +19,9 @@ struct gx_raw_opt {
  * most one file.  GX_X_OK, or GX_X_USAGE after saying what is wrong. */
 int gx_raw_read(int argc, char **argv, struct gx_raw_opt *opts,
 		const char **file);
+/* The same with up to max files; *n_files counts them. */
+int gx_raw_read_files(int argc, char **argv, struct gx_raw_opt *opts,
+		      const char **files, size_t max, size_t *n_files);
 /* Say it with number and remedy, on stderr; returns exit_code. */
 int gx_raw_fail(int exit_code, const char *code, const char *what,
 		const char *why);

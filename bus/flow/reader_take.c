@@ -408,7 +408,8 @@ find_taken(struct gx_reader *r, struct place *pl, struct entry *en,
 
 static void
 take_batch(struct gx_reader *r, struct place *pl, struct entry *en,
-	   const struct gx_head *h, const unsigned char hash[GX_HASH])
+	   const struct gx_head *h, const unsigned char hash[GX_HASH],
+	   const struct gx_msg *m)
 {
 	struct gx_head *copy = &pl->heads[pl->n_held];
 	struct gx_apply *ap = push_apply(pl, en);
@@ -418,6 +419,7 @@ take_batch(struct gx_reader *r, struct place *pl, struct entry *en,
 	gx_reader_count(r, GX_V_TAKE);
 	*copy = *h;
 	ap->head = copy;
+	ap->offset = m->offset;
 	memcpy(ap->head_hash, hash, GX_HASH);
 	gx_chain_take_batch(&en->chain, h, hash);
 	ap->after = en->chain;
@@ -457,7 +459,7 @@ judge_batch(struct gx_reader *r, struct place *pl, struct entry *en,
 	}
 	switch (v) {
 	case GX_V_TAKE:
-		take_batch(r, pl, en, h, hash);
+		take_batch(r, pl, en, h, hash, m);
 		gx_reader_know_owner(en, h, hash, m);
 		*keep = true;
 		return go_on(r, pl, en, m, e);

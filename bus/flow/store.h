@@ -36,6 +36,7 @@ struct gx_apply {
 	bool is_accept;		    /* the next e may delete what it likes */
 	const struct gx_head *head; /* the batch with its lines; NULL marker */
 	unsigned char head_hash[GX_HASH];
+	int64_t offset; /* of the batch in the log */
 };
 /* A stream that stands still from here on. */
 struct gx_stop {

@@ -303,7 +303,7 @@ static enum gx_rc
 queue_batches(struct gx_store_pg *st, struct header *h, const struct gx_txn *t,
 	      struct gx_err *e)
 {
-	const char *params[4];
+	const char *params[5];
 	int64_t n = 0;
 	enum gx_rc rc;
 
@@ -320,21 +320,23 @@ queue_batches(struct gx_store_pg *st, struct header *h, const struct gx_txn *t,
 		gx_store_pg_put_u64(&st->a.col[1], ap->head->first);
 		gx_store_pg_put_u64(&st->a.col[2], ap->head->n);
 		gx_store_pg_put(&st->a.col[3], gx_slice_str(hex));
+		gx_store_pg_put_u64(&st->a.col[4], (uint64_t)ap->offset);
 		n++;
 	}
 	if (n == 0) {
 		return GX_OK;
 	}
-	rc = gx_store_pg_params(&st->a, 4, params, e);
+	rc = gx_store_pg_params(&st->a, 5, params, e);
 	if (rc != GX_OK) {
 		return rc;
 	}
 	h->batches_at = h->n;
 	return queue(st, h, n,
-		     "INSERT INTO gx_batch (stream, first, n, head) "
+		     "INSERT INTO gx_batch (stream, first, n, head, at_offset) "
 		     "SELECT * FROM unnest($1::text[], $2::bigint[], "
-		     "$3::bigint[], $4::text[]) ON CONFLICT DO NOTHING",
-		     4, params, e);
+		     "$3::bigint[], $4::text[], $5::bigint[]) "
+		     "ON CONFLICT DO NOTHING",
+		     5, params, e);
 }
 
 static enum gx_rc

@@ -99,6 +99,10 @@ static const struct gx_route routes[] = {
 	{"GET", "/api/v1/topics/{topic}/tail", SEE, true, "topic.tail",
 	 gx_api_tail, "The last messages of a batch topic, decoded; ?n=",
 	 "Batches and markers with their lines."},
+	{"GET", "/api/v1/evidence", SEE, true, NULL, gx_api_evidence,
+	 "Proof of records, with their content: ?resource=&key= or "
+	 "?stream=&first=&n=",
+	 "Bundles that gxbus evidence verify takes (docs/evidence.md)."},
 	{"GET", "/api/v1/doctor", SEE, true, NULL, gx_api_doctor,
 	 "What a report of a fault needs, without secrets.",
 	 "Checks with verdict and next step, and the last lines of the log."},
@@ -424,9 +428,8 @@ status_of(enum gx_rc rc, const struct gx_err *e)
 		const char *code;
 		int status;
 	} map[] = {
-		{"api.not_found", 404},
-		{"api.conflict", 409},
-		{"api.bad_request", 400},
+		{"api.not_found", 404}, {"evidence.gone", 404},
+		{"api.conflict", 409},	{"api.bad_request", 400},
 		{"log.no_topic", 404},
 	};
 

@@ -90,6 +90,13 @@ void gx_api_list_end(struct gx_call *c, const char *next);
  * front: null if empty.  fmt "si.." has one letter per column. */
 void gx_api_row(struct gx_jw *w, const struct gx_rows *rows, int row,
 		const char *fmt);
+/* The bundle of n records of a stream from first on, appended to out, which
+ * was made with GX_BUNDLE_MAX.  GX_REJECT "api.not_found", "evidence.gone" or
+ * "bundle.size"; GX_AGAIN: a server is away or slow; GX_FATAL: what is kept
+ * does not hold, or a key is not there. */
+enum gx_rc gx_evidence_make(struct gx_call *c, const char *stream,
+			    uint64_t first, uint64_t n, struct gx_buf *out,
+			    struct gx_err *e) GX_MUSTCHECK;
 
 /*
  * api_audit.c: what stands around a route's function.  before: a command runs
@@ -129,6 +136,7 @@ enum gx_rc gx_api_receipted_sql(struct gx_call *c, const char **out,
 enum gx_rc gx_api_quarantine(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_quarantine_one(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_reconcile(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_evidence(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_tail(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_tokens(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_token_create(struct gx_call *c, struct gx_err *e);

@@ -419,8 +419,9 @@ has_lines(struct gx_slice body, uint64_t n)
 	return n == 0;
 }
 
-const char *
-gx_head_parse(struct gx_slice msg, struct gx_head *out)
+/* The header; what stands behind it is the body. */
+static const char *
+parse_header(struct gx_slice msg, struct gx_head *out)
 {
 	struct gx_cursor c = {msg, 0};
 	const char *why = NULL;
@@ -440,14 +441,33 @@ gx_head_parse(struct gx_slice msg, struct gx_head *out)
 	if (!why) {
 		why = parse_seal(&c, out);
 	}
+	if (!why) {
+		out->body = gx_slice(msg.p + c.at, msg.n - c.at);
+	}
+	return why;
+}
+
+const char *
+gx_head_parse(struct gx_slice msg, struct gx_head *out)
+{
+	const char *why = parse_header(msg, out);
 	if (why) {
 		return why;
 	}
-	out->body = gx_slice(msg.p + c.at, msg.n - c.at);
 	if (out->kind == GX_MSG_MARKER) {
 		return out->body.n ? "bytes after the marker" : NULL;
 	}
 	return has_lines(out->body, out->n) ? NULL : "lines";
+}
+
+const char *
+gx_head_parse_line(struct gx_slice line, struct gx_head *out)
+{
+	const char *why = parse_header(line, out);
+	if (!why && out->kind != GX_MSG_BATCH) {
+		why = "version";
+	}
+	return why || out->body.n == 0 ? why : "bytes after the header";
 }
 
 bool

@@ -77,6 +77,8 @@ bool gx_head_put_sig(struct gx_buf *b, const unsigned char *der, size_t n);
  * Checks form only (also that body has n LFs and ends in one), no hash, no
  * signature.  NULL if good, else a static reason. */
 const char *gx_head_parse(struct gx_slice msg, struct gx_head *out);
+/* The same of a batch's header line alone, with its LF; body is empty. */
+const char *gx_head_parse_line(struct gx_slice line, struct gx_head *out);
 
 /* Walk the lines: *at starts at 0; false at the end.  line has no LF. */
 bool gx_body_next(struct gx_slice body, size_t *at, struct gx_slice *line);

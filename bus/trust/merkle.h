@@ -64,4 +64,15 @@ const char *gx_merkle_check_inclusion(const struct gx_merkle_hash *hash,
 const char *gx_merkle_check_consistency(const struct gx_merkle_hash *hash,
 					const struct gx_consistency *p);
 
+/* All nodes of the SM3 tree over a batch's body, to prove lines of it.  NULL
+ * if there is no memory for them, or no line. */
+#define GX_PATH_MAX 64
+struct gx_merkle_tree;
+struct gx_merkle_tree *gx_merkle_tree_new(struct gx_slice body);
+void gx_merkle_tree_free(struct gx_merkle_tree **t);
+/* RFC 9162 2.1.3.1: the path of a leaf, from the bottom.  Returns its length;
+ * leaf is one of the tree's. */
+size_t gx_merkle_path(const struct gx_merkle_tree *t, size_t leaf,
+		      unsigned char out[GX_PATH_MAX][GX_SM3]);
+
 #endif

@@ -47,6 +47,7 @@ struct gx_sm3 {
 struct gx_key {
 	EVP_PKEY *pkey;
 	char id[GX_KID + 1];
+	unsigned char point[GX_POINT];
 };
 
 static struct gx_sm3 *
@@ -118,7 +119,7 @@ gx_sm3(const void *p, size_t n, unsigned char out[GX_SM3])
 static enum gx_rc
 take_key(EVP_PKEY *pkey, struct gx_key **out, struct gx_err *e)
 {
-	unsigned char point[1 + 2 * SCALAR] = {4}, hash[GX_SM3];
+	unsigned char point[GX_POINT] = {4}, hash[GX_SM3];
 	BIGNUM *x = NULL, *y = NULL;
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
 	bool good = ctx && EVP_PKEY_is_a(pkey, "SM2") &&
@@ -142,6 +143,7 @@ take_key(EVP_PKEY *pkey, struct gx_key **out, struct gx_err *e)
 	*out = gx_mem_new(sizeof(**out));
 	(*out)->pkey = pkey;
 	gx_hex(hash, GX_KID / 2, (*out)->id);
+	memcpy((*out)->point, point, sizeof(point));
 	return GX_OK;
 }
 
@@ -308,6 +310,12 @@ const char *
 gx_key_id(const struct gx_key *k)
 {
 	return k->id;
+}
+
+const unsigned char *
+gx_key_point(const struct gx_key *k)
+{
+	return k->point;
 }
 
 /* A new file with these bytes, durable; false and no file if not. */

@@ -12,6 +12,7 @@
 #define GX_SM3 32
 #define GX_SM2_DER_MAX 80 /* strict DER SEQUENCE{r,s} is at most 72 bytes */
 #define GX_KID 32	  /* hex digits of a key id */
+#define GX_POINT 65	  /* bytes of a public point, 04||X||Y */
 
 void gx_sm3(const void *p, size_t n, unsigned char out[GX_SM3]);
 
@@ -52,6 +53,8 @@ enum gx_rc gx_key_random(struct gx_key **out, struct gx_err *e) GX_MUSTCHECK;
 void gx_key_free(struct gx_key **k);
 /* First 16 bytes of SM3(04||X||Y) in hex, NUL-terminated. */
 const char *gx_key_id(const struct gx_key *k);
+/* Its public point, GX_POINT bytes. */
+const unsigned char *gx_key_point(const struct gx_key *k);
 
 /* Thread: a key may be used by one thread at a time. */
 enum gx_rc gx_sm2_sign(struct gx_key *k, struct gx_slice msg,
