@@ -158,7 +158,8 @@ install: all
 		$(SHARE)/gxbus/adapters $(SHARE)/gxbus/nginx $(SHARE)/doc/gxbus \
 		$(SHARE)/bash-completion/completions
 	install -m 755 build/gxbus build/gxbusd $(DESTDIR)$(PREFIX)/bin
-	cp -r --no-preserve=mode schemas/resources schemas/sql $(SHARE)/gxbus
+	cp -r --no-preserve=mode schemas/resources schemas/sql schemas/maps \
+		schemas/xsd $(SHARE)/gxbus
 	install -m 644 conf/gxbusd.conf $(SHARE)/gxbus
 	install -m 644 conf/adapters/*.json $(SHARE)/gxbus/adapters
 	install -m 644 conf/nginx/*.conf $(SHARE)/gxbus/nginx

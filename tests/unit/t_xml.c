@@ -687,6 +687,9 @@ xsd_spares_neighbours(void **state)
 		 "<r><x>1</x></r><r><x>1</x></r></a>",
 		 "xml.invalid"},
 		{"<a><r><x>1</x></r><r></a>", "xml.document"},
+		/* Found by fuzz_xml: text in the event that ends it. */
+		{"<a><r i='1'><x>1</x></r><r><x>abcd<-x></r></a>",
+		 "xml.document"},
 		{"<!DOCTYPE a><a/>", "xml.dtd"},
 		{"<a xmlns:s='http://www.w3.org/2001/XMLSchema-instance' "
 		 "s:noNamespaceSchemaLocation='other.xsd'><r><x>1</x></r></a>",
