@@ -6,6 +6,13 @@
 # The servers' files were made today, nothing that they are made from has
 # changed since that began, and none of them since it ended.
 is_prepared() {
+	local part dirs=("$D/bin" "$D/pki" "$D/nginx/nginx.conf")
+	for part in $GXL_PARTS; do
+		case $part in
+		postgres | kafka-* | nginx) ;;
+		*) dirs+=("$D/$part") ;;
+		esac
+	done
 	[ -s "$OUT/env" ] &&
 		[ -n "$(find "$R/prepared" -mmin -1440 2>/dev/null)" ] &&
 		[ -z "$(find "$GXL_HERE" "$GXL_ROOT/conf/adapters" \
@@ -15,8 +22,7 @@ is_prepared() {
 			-print -quit 2>&1)" ] &&
 		[ -z "$(find "$D" -maxdepth 2 -name conf.local \
 			-newer "$R/preparing" -print -quit)" ] &&
-		[ -z "$(find "$D/bin" "$D/city" "$D/link" "$D/hub" "$D/pki" \
-			"$D/nginx/nginx.conf" ! -name env \
+		[ -z "$(find "${dirs[@]}" ! -name env \
 			-newer "$R/prepared" -print -quit 2>&1)" ]
 }
 
@@ -472,7 +478,7 @@ start_nginx() {
 	nginx=$(PATH=$PATH:/usr/sbin command -v nginx) ||
 		die "nginx is missing: conf/local/deps"
 	spawn nginx "$nginx" -e stderr -p "$D/nginx" -c "$D/nginx/nginx.conf"
-	wait_ready nginx 10 nginx_answers
+	wait_ready nginx 60 nginx_answers
 }
 
 # ---- what to show ----

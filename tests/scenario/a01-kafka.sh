@@ -28,7 +28,7 @@ drive() {
 	local at
 	at=$(cat "$D/$1/address")
 	shift
-	timeout 90 "$DRIVE" "$at" "$@" >"$D/out" 2>>"$D/err"
+	timeout "$(stretched 90)" "$DRIVE" "$at" "$@" >"$D/out" 2>>"$D/err"
 }
 has() {
 	grep -qE -- "$1" "$D/out" || fail "wanted: $1; got: $(head -c 300 "$D/out")"
@@ -41,7 +41,7 @@ STEP="start"
 broker_start city || fail "the broker does not start"
 
 STEP="no answer: away, with the address"
-timeout 20 "$DRIVE" 127.0.0.1:1 ping 500 >"$D/out" 2>>"$D/err"
+timeout "$(stretched 20)" "$DRIVE" 127.0.0.1:1 ping 500 >"$D/out" 2>>"$D/err"
 has '^error again kafka.away .*127\.0\.0\.1:1.*refused'
 drive city ping 5000 || fail "ping"
 
@@ -147,7 +147,7 @@ p50=$(sed -n 's/.*p50_us=\([0-9]*\).*/\1/p' "$D/out")
 touch "$D/gone" "$D/followed"
 STEP="a topic that is deleted is an error to who reads it, never silence"
 drive city create gone 1 && drive city put gone 0 5 10
-timeout 80 "$DRIVE" "$(cat "$D/city/address")" follow gone 0 0 6 \
+timeout "$(stretched 80)" "$DRIVE" "$(cat "$D/city/address")" follow gone 0 0 6 \
 	>"$D/gone" 2>>"$D/err" &
 reader=$!
 wait_until 20 grep -q '^4 ' "$D/gone"
@@ -161,10 +161,10 @@ has '^error (abort|fatal) log.no_topic'
 
 STEP="kill -9 of the broker in mid-flow"
 drive city create k 1
-timeout 90 "$DRIVE" "$(cat "$D/city/address")" stream k 0 3000 100000 \
+timeout "$(stretched 90)" "$DRIVE" "$(cat "$D/city/address")" stream k 0 3000 100000 \
 	>"$D/streamed" 2>"$D/doubts" &
 writer=$!
-timeout 90 "$DRIVE" "$(cat "$D/city/address")" follow k 0 0 3000 \
+timeout "$(stretched 90)" "$DRIVE" "$(cat "$D/city/address")" follow k 0 0 3000 \
 	>"$D/followed" 2>>"$D/err" &
 reader=$!
 some() {

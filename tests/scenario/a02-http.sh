@@ -10,6 +10,8 @@ fail() {
 	tail -n 5 "$D/nginx.log" 2>/dev/null
 	exit 1
 }
+# shellcheck source=tests/scenario/wait.sh
+. tests/scenario/wait.sh
 nginx_pid=
 end() {
 	exec 9>&-
@@ -79,13 +81,13 @@ fi
 "$NGINX" -p "$D" -c "$D/nginx.conf" 9>&- >"$D/nginx.out" 2>&1 &
 nginx_pid=$!
 call() {
-	timeout 20 "$DRIVE" call "$@" >"$D/out" 2>>"$D/log"
+	timeout "$(stretched 20)" "$DRIVE" call "$@" >"$D/out" 2>>"$D/log"
 }
 has() {
 	grep -qE -- "$1" "$D/out" || fail "wanted: $1; got: $(cat "$D/out")"
 }
 until call GET "https://localhost:$port/" -ca "$D/good.pem"; do
-	[ "$SECONDS" -lt 20 ] || fail "nginx does not answer: $(cat "$D/out")"
+	[ "$SECONDS" -lt "$(stretched 20)" ] || fail "nginx does not answer: $(cat "$D/out")"
 done
 has '^200 GET / cn=- remote=yes auth=- n=0$'
 
@@ -98,7 +100,7 @@ call POST "https://127.0.0.1:$port/p" -ca "$D/good.pem" -token geheim42 \
 has '^200 POST /p cn=- remote=yes auth=Bearer geheim42 n=5$'
 # Claimed in a header: nginx overwrites it.
 printf 'GET / HTTP/1.1\r\nHost: localhost\r\nX-Gx-Client-Verify: SUCCESS\r\nX-Gx-Client-Cn: node:450100\r\nConnection: close\r\n\r\n' |
-	timeout 10 openssl s_client -quiet -connect "127.0.0.1:$port" \
+	timeout "$(stretched 10)" openssl s_client -quiet -connect "127.0.0.1:$port" \
 		-CAfile "$D/good.pem" >"$D/out" 2>/dev/null
 has 'cn=- remote=yes'
 # A certificate of another authority: nginx refuses.
@@ -130,7 +132,7 @@ named() {
 	grep -q '^error fatal http.tls' "$D/out"
 }
 until named; do
-	[ "$SECONDS" -lt 40 ] || fail "another name is taken: $(cat "$D/out")"
+	[ "$SECONDS" -lt "$(stretched 40)" ] || fail "another name is taken: $(cat "$D/out")"
 done
 
 STEP="nothing secret was said"

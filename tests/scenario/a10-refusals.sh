@@ -9,7 +9,7 @@ lab a10
 try() {
 	local want=$1 rc
 	shift
-	as_server timeout 30 "$D/bin/gxbusd" "$@" >"$D/said" 2>&1
+	as_server timeout "$(stretched 30)" "$D/bin/gxbusd" "$@" >"$D/said" 2>&1
 	rc=$?
 	[ $rc = "$want" ] || fail "exit $rc instead of $want: $(tail -n 4 "$D/said")"
 }

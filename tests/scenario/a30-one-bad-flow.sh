@@ -61,7 +61,7 @@ cli city flow list >"$D/list" 2>&1 || fail "flow list"
 grep -qE '^extra .*stopped' "$D/list" || fail "list: $(cat "$D/list")"
 
 step "--check-config refuses the same"
-as_server timeout 30 "$D/bin/gxbusd" -c "$D/city/gxbusd.conf" \
+as_server timeout "$(stretched 30)" "$D/bin/gxbusd" -c "$D/city/gxbusd.conf" \
 	--check-config >"$D/said" 2>&1
 [ $? = 78 ] || fail "--check-config: $(cat "$D/said")"
 grep -q '^gxbusd: error GX5001: /kind' "$D/said" || fail "$(cat "$D/said")"

@@ -6,7 +6,7 @@
 lab b01
 
 demo() {
-	timeout 300 conf/local/demo >"$D/$1.out" 2>&1 || {
+	timeout "$(stretched 300)" conf/local/demo >"$D/$1.out" 2>&1 || {
 		cat "$D/$1.out"
 		fail "the $1 run"
 	}

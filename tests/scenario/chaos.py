@@ -42,6 +42,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CTL = ROOT / "conf/local/ctl"
+# Not Debian's, which is a script that looks for this one.
+PSQL = max(map(str, pathlib.Path("/usr/lib/postgresql").glob(
+    "1[5-9]/bin/psql")), default="psql")
 CITY = "450100"
 STREAM = "/450100/hrss/social/social.insured/0"
 POINTS = {
@@ -149,7 +152,7 @@ def wait_until(seconds, what, condition, tick=0.1):
             return
         now = time.monotonic()
         busy = os.getloadavg()[0] / os.cpu_count()
-        left -= (now - at) / min(max(busy, 1), 10)
+        left -= (now - at) / min(max(busy, 1), 6)
         at = now
         if left <= 0:
             raise Trouble(f"{what} not within {seconds} s: {why}")
@@ -205,7 +208,7 @@ class World:
 
     def psql(self, user, sql, stdin=None):
         r = subprocess.run(
-            ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-d",
+            [PSQL, "-qAtX", "-v", "ON_ERROR_STOP=1", "-d",
              self.conninfo(user), "-c" if stdin is None else "-f",
              sql if stdin is None else "-"],
             input=stdin, capture_output=True, text=True)
@@ -303,7 +306,7 @@ class Churn:
         self.world = world
         self.me = Churn.n_made if is_open else 0
         self.p = subprocess.Popen(
-            ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-d",
+            [PSQL, "-qAtX", "-v", "ON_ERROR_STOP=1", "-d",
              world.conninfo("hrss"), "-c",
              f"CALL churn({n}, {pause}, {self.me})"],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

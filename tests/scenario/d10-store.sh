@@ -82,7 +82,7 @@ lines() { # FILE: stdin into it
 }
 # drive [OPTIONS] <COMMANDS: its answers are in $D/out
 drive() {
-	timeout 60 "$DRIVE" --conninfo "host=${VIA:-$D} user=postgres dbname=node" \
+	timeout "$(stretched 60)" "$DRIVE" --conninfo "host=${VIA:-$D} user=postgres dbname=node" \
 		--resource "$D/insured.json" "$@" >"$D/out" 2>"$D/err" ||
 		fail "drive_store: $(tail -n 3 "$D/err")"
 }

@@ -78,18 +78,19 @@ drive
 	fail "$STEP: order"
 STEP="truncate and reload in two: e waits for quiet, also over a restart"
 sql "TRUNCATE ac01"
-drive
+# Not as long as the second of quiet that the declaration wants.
+drive --idle 600
 lines '"op":"s"' 1
 lines '"op":"e"' 0
 sql "INSERT INTO ac01(aac001, aac003) VALUES ('V1', 't'), ('V2', 't')"
-drive --idle 3000
+drive --idle "$(stretched 3000)"
 [ "$(sed -n 's/^0 .*"op":"\([a-z]\)".*/\1/p' "$D/out" | tr -d '\n')" = uue ] ||
 	fail "$STEP: order"
 drive
 empty
 
 STEP="a column more is reported and nothing else"
-drive --idle 2500 &
+drive --idle "$(stretched 2500)" &
 wait_until 10 held
 sql "ALTER TABLE ac01 ADD COLUMN novelty text"
 sql "INSERT INTO ac01(aac001, aac003) VALUES ('C1', 't')"
@@ -98,7 +99,7 @@ lines '"k":\["C1"\]' 1
 grep -q 'source.column_added.*novelty' "$D/log" || fail "$STEP: not reported"
 
 STEP="a mapped column dropped: this stream stops, its neighbours go on"
-drive --idle 2500 &
+drive --idle "$(stretched 2500)" &
 wait_until 10 held
 sql "ALTER TABLE ac01 DROP COLUMN n_months"
 sql "INSERT INTO ac01(aac001, aac003) VALUES ('C2', 't');
@@ -113,7 +114,7 @@ drive
 has '"k":\["C2"\].*"n_months":5'
 
 STEP="a mapped column retyped"
-drive --idle 2500 &
+drive --idle "$(stretched 2500)" &
 wait_until 10 held
 sql "ALTER TABLE ac01 ALTER COLUMN aac003 TYPE bytea USING aac003::bytea"
 sql "INSERT INTO ac01(aac001, aac003) VALUES ('C3', 't')"
@@ -127,9 +128,9 @@ has '"k":\["C3"\].*"aac003":"t"'
 STEP="one transaction of 200,000 rows, bounded memory, taken in two lives"
 sql "INSERT INTO ac01(aac001, aac003, base) SELECT 'L' || lpad(i::text, 6, '0'),
 'name' || i, i FROM generate_series(1, 200000) i"
-drive --count --max 70000 --idle 8000
+drive --count --max 70000 --idle "$(stretched 8000)"
 has '^0 u=70000 '
-drive --count --idle 8000
+drive --count --idle "$(stretched 8000)"
 has '^0 u=130000 '
 rss=$(sed -n 's/.*rss_kb=\([0-9]*\).*/\1/p' "$D/out")
 [ "$rss" -lt "${RSS_MAX_KB:-65536}" ] || fail "$STEP: $rss KiB"
@@ -214,7 +215,7 @@ has '^error fatal source.restored '
 cp "$D/kept" "$D/state"
 
 STEP="a second reader is refused while the first lives"
-drive --idle 4000 &
+drive --idle "$(stretched 4000)" &
 first=$!
 wait_until 10 held
 "$DRIVE" --decl "$D/social.json" --state "$D/state2" \
@@ -240,7 +241,7 @@ wait_until 20 taken
 sql "INSERT INTO ac01(aac001, aac003) VALUES ('W1', 't')"
 "$DRIVE" --decl "$D/social.json" --state "$D/state" \
 	--resource "$D/insured.json" --resource "$D/paid.json" \
-	--idle 3000 >"$D/out" 2>>"$D/log" &
+	--idle "$(stretched 3000)" >"$D/out" 2>>"$D/log" &
 second=$!
 wait_until 10 held
 kill -CONT $zombie

@@ -191,7 +191,7 @@ step_join() {
 	has '^0 .*"op":"u"'
 	DECL=
 	hold "INSERT INTO ac08 VALUES ('OPEN', 202501, 1)"
-	drive --idle 2500 &
+	drive --idle "$(stretched 2500)" &
 	first=$!
 	wait_until 10 published
 	let_go
@@ -231,7 +231,7 @@ INSERT INTO ac08 VALUES ('N2', 202501, 1)"
 	has '"k":\["N2","2025-01"\]'
 	fresh "the same, and put into the publication again at once"
 	drive
-	drive --idle 4000 &
+	drive --idle "$(stretched 4000)" &
 	first=$!
 	wait_until 10 held
 	sql "BEGIN; ALTER TABLE ac01 RENAME TO ac01old; CREATE TABLE ac01 (LIKE ac01old INCLUDING ALL);
@@ -393,7 +393,7 @@ step_values() {
 	fresh "$STEP"
 	sql "INSERT INTO ac01(aac001, aac003, note) VALUES
 ('H1', 'n', repeat(E'a\\\\b\\t', 9000000)), ('H2', 'n', 'x')"
-	drive --idle 2000
+	drive --idle "$(stretched 2000)"
 	has '"op":"q","k":\["H1"\].*record.too_large'
 	has '"op":"u","k":\["H2"\]'
 	has '^end '

@@ -10,6 +10,8 @@
 
 PGBIN=$(find /usr/lib/postgresql -name initdb 2>/dev/null | sort -V | tail -n 1)
 PGBIN=${PGBIN%/initdb}
+# Not Debian's psql, which is a script that looks for this one.
+PATH=$PGBIN:$PATH
 [ -n "$PGBIN" ] || { echo "PostgreSQL's server programs are missing"; exit 77; }
 
 as_pg() {

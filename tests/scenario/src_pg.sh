@@ -111,11 +111,12 @@ X
 }
 decl "$D/social.json" gx_social
 
-# drive [OPTIONS]: one life of the source; its output is in $D/out
+# drive [OPTIONS]: one life of the source, until nothing comes for a while;
+# its output is in $D/out
 drive() {
 	"$DRIVE" --decl "${DECL:-$D/social.json}" --state "$D/state" \
 		--resource "$D/insured.json" --resource "$D/paid.json" \
-		--idle 600 "$@" >"$D/out" 2>>"$D/log"
+		--idle "$(stretched 600)" "$@" >"$D/out" 2>>"$D/log"
 }
 has() {
 	grep -qE -- "$1" "$D/out" || {

@@ -12,7 +12,7 @@
 busy_percent() {
 	awk -v cores="$(nproc)" '{
 		p = int(100 * $1 / cores)
-		print (p < 100 ? 100 : (p > 1000 ? 1000 : p))
+		print (p < 100 ? 100 : (p > 600 ? 600 : p))
 	}' /proc/loadavg
 }
 
