@@ -103,10 +103,30 @@ gx_cmd_flow_show(struct gx_cli *cli)
 	return show(cli, "flows");
 }
 
+/* The body of a command: what it says, and why. */
+static void
+put_body(const struct gx_cli *cli, struct gx_buf *b, const char *flag)
+{
+	const char *why = gx_opt(cli, "reason");
+	struct gx_jw w;
+
+	gx_buf_init(b, 4096);
+	gx_jw_init(&w, b);
+	gx_jw_begin(&w, '{');
+	if (flag != NULL) {
+		gx_jw_kv_bool(&w, flag, true);
+	}
+	if (why != NULL) {
+		gx_jw_kv_str(&w, "reason", why);
+	}
+	gx_jw_end(&w, '}');
+}
+
 static int
-command(struct gx_cli *cli, const char *verb, const char *body)
+command(struct gx_cli *cli, const char *verb, const char *flag)
 {
 	const struct gx_json *a;
+	struct gx_buf body;
 	char rest[16];
 	int code;
 
@@ -115,8 +135,10 @@ command(struct gx_cli *cli, const char *verb, const char *body)
 		return show(cli, "flows");
 	}
 	snprintf(rest, sizeof rest, "/%s", verb);
+	put_body(cli, &body, flag);
 	code = gx_net_call(cli, false, "POST", path_of(cli, "flows", rest),
-			   body, &a);
+			   gx_buf_str(&body), &a);
+	gx_buf_free(&body);
 	if (code == GX_X_OK) {
 		fprintf(stderr, "flow %s: %s is ordered; gxbus flow show %s\n",
 			cli->args[0], verb, cli->args[0]);
@@ -128,20 +150,19 @@ command(struct gx_cli *cli, const char *verb, const char *body)
 int
 gx_cmd_flow_pause(struct gx_cli *cli)
 {
-	return command(cli, "pause", "{}");
+	return command(cli, "pause", NULL);
 }
 
 int
 gx_cmd_flow_resume(struct gx_cli *cli)
 {
-	return command(cli, "resume",
-		       gx_opt(cli, "accept") ? "{\"accept\":true}" : "{}");
+	return command(cli, "resume", gx_opt(cli, "accept") ? "accept" : NULL);
 }
 
 int
 gx_cmd_flow_restart(struct gx_cli *cli)
 {
-	return command(cli, "restart", "{}");
+	return command(cli, "restart", NULL);
 }
 
 /* ---- streams ---- */
@@ -507,6 +528,9 @@ gx_cmd_token_create(struct gx_cli *cli)
 	gx_jw_begin(&w, '{');
 	gx_jw_kv_str(&w, "name", cli->args[0]);
 	gx_jw_kv_str(&w, "role", role);
+	if (gx_opt(cli, "reason") != NULL) {
+		gx_jw_kv_str(&w, "reason", gx_opt(cli, "reason"));
+	}
 	gx_jw_end(&w, '}');
 	code = gx_net_call(cli, false, "POST", "/api/v1/tokens", gx_buf_str(&b),
 			   &a);

@@ -45,66 +45,73 @@ struct gx_api {
 };
 
 static const struct gx_route routes[] = {
-	{"GET", "/livez", GX_ROLE_PUBLIC, false, gx_api_livez,
+	{"GET", "/livez", GX_ROLE_PUBLIC, false, NULL, gx_api_livez,
 	 "Is the process alive?", "The word ok."},
-	{"GET", "/readyz", GX_ROLE_PUBLIC, false, gx_api_readyz,
+	{"GET", "/readyz", GX_ROLE_PUBLIC, false, NULL, gx_api_readyz,
 	 "May work be sent here?", "Each dependency and whether it is there."},
-	{"GET", "/metrics", GX_ROLE_PUBLIC, false, gx_api_metrics,
+	{"GET", "/metrics", GX_ROLE_PUBLIC, false, NULL, gx_api_metrics,
 	 "Counters of this process for Prometheus.",
 	 "Prometheus text format 0.0.4."},
-	{"GET", "/openapi.json", GX_ROLE_PUBLIC, false, gx_api_openapi,
+	{"GET", "/openapi.json", GX_ROLE_PUBLIC, false, NULL, gx_api_openapi,
 	 "This description.", "An OpenAPI 3.1.1 document."},
-	{"GET", "/errors/{code}", GX_ROLE_PUBLIC, false, gx_api_error,
+	{"GET", "/errors/{code}", GX_ROLE_PUBLIC, false, NULL, gx_api_error,
 	 "What an error means: the address in its \"type\".",
 	 "Number, code, text, cause and remedy."},
-	{"GET", "/api/v1/version", GX_ROLE_PUBLIC, false, gx_api_version,
+	{"GET", "/api/v1/version", GX_ROLE_PUBLIC, false, NULL, gx_api_version,
 	 "Versions of the program and its libraries.", "Versions by name."},
-	{"GET", "/api/v1/status", SEE_NODE, true, gx_api_status,
+	{"GET", "/api/v1/status", SEE_NODE, true, NULL, gx_api_status,
 	 "The node at one glance.",
 	 "Identity, dependencies, counts of flows, streams and quarantine."},
-	{"GET", "/api/v1/flows", SEE, true, gx_api_flows, "All flows.",
+	{"GET", "/api/v1/flows", SEE, true, NULL, gx_api_flows, "All flows.",
 	 "Flows with their states."},
-	{"GET", "/api/v1/flows/{id}", SEE, true, gx_api_flow, "One flow.",
+	{"GET", "/api/v1/flows/{id}", SEE, true, NULL, gx_api_flow, "One flow.",
 	 "State, trouble and details of the flow."},
-	{"POST", "/api/v1/flows/{id}/pause", ACT, true, gx_api_flow_pause,
-	 "Pause a flow until it is resumed.", "The flow."},
-	{"POST", "/api/v1/flows/{id}/resume", ACT, true, gx_api_flow_resume,
+	{"POST", "/api/v1/flows/{id}/pause", ACT, true, "flow.pause",
+	 gx_api_flow_pause, "Pause a flow until it is resumed.", "The flow."},
+	{"POST", "/api/v1/flows/{id}/resume", ACT, true, "flow.resume",
+	 gx_api_flow_resume,
 	 "Resume a flow; {\"accept\":true} accepts a mass change.",
 	 "The flow."},
-	{"POST", "/api/v1/flows/{id}/restart", ACT, true, gx_api_flow_restart,
-	 "Close a flow and open it again.", "The flow."},
-	{"GET", "/api/v1/streams", SEE_NODE, true, gx_api_streams,
+	{"POST", "/api/v1/flows/{id}/restart", ACT, true, "flow.restart",
+	 gx_api_flow_restart, "Close a flow and open it again.", "The flow."},
+	{"GET", "/api/v1/streams", SEE_NODE, true, NULL, gx_api_streams,
 	 "Streams with their heads; ?since= only those moved after it.",
 	 "Streams with epoch, next seq and head hash."},
-	{"GET", "/api/v1/streams/{name*}", SEE_NODE, true, gx_api_stream,
+	{"GET", "/api/v1/streams/{name*}", SEE_NODE, true, NULL, gx_api_stream,
 	 "One stream.", "Epoch, next seq, head hash and why it stands still."},
-	{"GET", "/api/v1/quarantine", SEE, true, gx_api_quarantine,
+	{"GET", "/api/v1/quarantine", SEE, true, NULL, gx_api_quarantine,
 	 "Records set aside, without their content.",
 	 "Rows with their reasons."},
-	{"GET", "/api/v1/quarantine/{id}", SEE, true, gx_api_quarantine_one,
-	 "One record set aside, with its content.",
+	{"GET", "/api/v1/quarantine/{id}", SEE, true, "quarantine.show",
+	 gx_api_quarantine_one, "One record set aside, with its content.",
 	 "The row, its reasons and its original."},
-	{"GET", "/api/v1/nodes", SEE, true, gx_api_nodes,
+	{"GET", "/api/v1/nodes", SEE, true, NULL, gx_api_nodes,
 	 "This node and its neighbours.", "Nodes with their relation."},
-	{"GET", "/api/v1/resources", SEE_NODE, false, gx_api_resources,
+	{"GET", "/api/v1/resources", SEE_NODE, false, NULL, gx_api_resources,
 	 "Declared resources.", "Resources with version and digest."},
-	{"GET", "/api/v1/reconcile/{resource}", SEE_NODE, true,
+	{"GET", "/api/v1/reconcile/{resource}", SEE_NODE, true, NULL,
 	 gx_api_reconcile,
 	 "Count and digest of a base table; ?bucket= lists its keys.",
 	 "Count, digest, digests of 256 buckets; or keys with digests."},
-	{"GET", "/api/v1/topics/{topic}/tail", SEE, false, gx_api_tail,
-	 "The last messages of a batch topic, decoded; ?n=",
+	{"GET", "/api/v1/topics/{topic}/tail", SEE, true, "topic.tail",
+	 gx_api_tail, "The last messages of a batch topic, decoded; ?n=",
 	 "Batches and markers with their lines."},
-	{"GET", "/api/v1/doctor", SEE, true, gx_api_doctor,
+	{"GET", "/api/v1/doctor", SEE, true, NULL, gx_api_doctor,
 	 "What a report of a fault needs, without secrets.",
 	 "Checks with verdict and next step, and the last lines of the log."},
-	{"GET", "/api/v1/tokens", ACT, true, gx_api_tokens, "Tokens by name.",
-	 "Names, roles and times; never a token."},
-	{"POST", "/api/v1/tokens", ACT, true, gx_api_token_create,
-	 "Make a token: {\"name\":..,\"role\":..}",
+	{"GET", "/api/v1/tokens", ACT, true, NULL, gx_api_tokens,
+	 "Tokens by name.", "Names, roles and times; never a token."},
+	{"POST", "/api/v1/tokens", ACT, true, "token.create",
+	 gx_api_token_create, "Make a token: {\"name\":..,\"role\":..}",
 	 "The token, shown this once."},
-	{"DELETE", "/api/v1/tokens/{name}", ACT, true, gx_api_token_revoke,
-	 "Revoke a token.", "Its name."},
+	{"DELETE", "/api/v1/tokens/{name}", ACT, true, "token.revoke",
+	 gx_api_token_revoke, "Revoke a token.", "Its name."},
+	{"GET", "/api/v1/audit", SEE, true, NULL, gx_api_audit,
+	 "Lines of the audit log in their order; ?after= a line's number.",
+	 "Lines as they are chained."},
+	{"GET", "/api/v1/audit/head", SEE, true, NULL, gx_api_audit_head,
+	 "The end of the audit log, to be kept elsewhere.",
+	 "Number and hash of the last line."},
 };
 
 const struct gx_route *
@@ -462,6 +469,9 @@ serve(struct gx_call *c, const struct gx_route *r)
 		status = read_body(c, &e);
 	}
 	if (status == 0) {
+		status = gx_api_audit_before(c, r, &e);
+	}
+	if (status == 0) {
 		rc = r->run(c, &e);
 		status = rc == GX_OK ? 0 : status_of(rc, &e);
 	}
@@ -470,6 +480,7 @@ serve(struct gx_call *c, const struct gx_route *r)
 			     "the answer is too long: ask for less with limit");
 		status = 500;
 	}
+	status = gx_api_audit_after(c, r, status, &e);
 	if (status != 0) {
 		gx_api_problem(c, status, &e);
 		if (status >= 500) {

@@ -54,6 +54,7 @@ struct gx_call {
 	const char *arg[GX_CALL_ARGS]; /* what {..} of the path took */
 	enum gx_role role;
 	char caller[64]; /* name of token or node, "" for public */
+	const char *act; /* for the audit log: the route's, or a closer word */
 };
 
 typedef enum gx_rc (*gx_route_f)(struct gx_call *c, struct gx_err *e);
@@ -61,6 +62,9 @@ struct gx_route {
 	const char *method, *path; /* {x}: one segment; {x*}: the rest */
 	unsigned who;		   /* gx_role bits */
 	bool wants_db;
+	/* Word for the audit log, NULL: not in it.  A GET with a word gives out
+	 * content: it is noted before. */
+	const char *act;
 	gx_route_f run;
 	const char *summary;
 	const char *answer; /* what 200 holds */
@@ -87,6 +91,19 @@ void gx_api_list_end(struct gx_call *c, const char *next);
 void gx_api_row(struct gx_jw *w, const struct gx_rows *rows, int row,
 		const char *fmt);
 
+/*
+ * api_audit.c: what stands around a route's function.  before: a command runs
+ * in a transaction, content is noted first.  after: the line of what became of
+ * it, committed with it; status as the caller will see it.  Both return it, or
+ * 503 if the log cannot be written: then nothing was done or given out.
+ */
+int gx_api_audit_before(struct gx_call *c, const struct gx_route *r,
+			struct gx_err *e);
+int gx_api_audit_after(struct gx_call *c, const struct gx_route *r, int status,
+		       struct gx_err *e);
+
+enum gx_rc gx_api_audit(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_audit_head(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_openapi(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_error(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_livez(struct gx_call *c, struct gx_err *e);

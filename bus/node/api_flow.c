@@ -123,6 +123,7 @@ gx_api_flow_resume(struct gx_call *c, struct gx_err *e)
 {
 	bool accept = c->body && gx_json_bool(c->body, "accept", false);
 
+	c->act = accept ? "flow.accept" : c->act;
 	return command(c,
 		       accept ? "UPDATE gx_flow SET wish = 'run', "
 				"accept = true WHERE flow = $1"

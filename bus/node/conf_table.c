@@ -95,6 +95,11 @@ const struct gx_conf_key gx_node_keys[] = {
 	 "Largest body of a request; larger ones are answered with 413.",
 	 false},
 
+	{NODE, "audit_max_lines", GX_CONF_INT, "10000000", "1000", "1000000000",
+	 "Lines the audit log may hold. At its end no command is done any more "
+	 "until it is raised.",
+	 false},
+
 	{"kafka", "bootstrap", GX_CONF_STR, NULL, NULL, NULL,
 	 "Addresses of this node's Kafka, host:port separated by commas.",
 	 false},

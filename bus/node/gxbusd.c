@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/api.h"
+#include "node/audit.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -226,8 +227,24 @@ create_token(const struct options *o, struct gx_node *n)
 			&e);
 	}
 	if (rc == GX_OK) {
+		rc = gx_pg_exec(pg, "BEGIN", &e);
+	}
+	if (rc == GX_OK) {
 		rc = gx_api_token_make(pg, o->token, o->role ? o->role : "",
 				       token, &e);
+	}
+	if (rc == GX_OK) {
+		struct gx_act a = {.node = n->id,
+				   .who = "gxbusd --create-token",
+				   .role = "system",
+				   .act = "token.create",
+				   .on = o->token,
+				   .outcome = "done",
+				   .why = ""};
+		rc = gx_audit_append(pg, &a, 0, &e);
+	}
+	if (rc == GX_OK) {
+		rc = gx_pg_exec(pg, "COMMIT", &e);
 	}
 	gx_pg_close(&pg);
 	if (rc != GX_OK) {

@@ -98,6 +98,8 @@ GET /api/v1/resources|oan||200
 GET /api/v1/reconcile/social.insured|oan||200
 GET /api/v1/topics/gx.batch.450100/tail?n=1|oa||200
 GET /api/v1/doctor|oa||200
+GET /api/v1/audit?after=1|oa||200
+GET /api/v1/audit/head|oa||200
 GET /api/v1/tokens|o||200
 POST /api/v1/tokens|o|{"name":"made","role":"auditor"}|201
 DELETE /api/v1/tokens/made|o||200
@@ -126,7 +128,7 @@ while IFS='|' read -r route who body status; do
 	done
 done <"$D/routes"
 echo "  $n calls"
-[ "$n" = 192 ] || fail "the table has other rows"
+[ "$n" = 208 ] || fail "the table has other rows"
 URL=$GXBUS_CITY_URL
 expect operator GET "/api/v1/quarantine/$id" "" 200
 expect auditor GET /api/v1/flows "" 401
@@ -230,6 +232,96 @@ expect auditor GET /api/v1/flows "" 401
 grep -rq "$(cat "$D/auditor")" "$D/log" && fail "a token in a log"
 [ "$(ask gx_hub "SELECT count(*) FROM gx_token WHERE hash LIKE 'gxbus%'
 OR name LIKE 'gxbus\_%'")" = 0 ] || fail "a token in the database"
+
+step "the audit log tells who did what, and who was refused"
+# audit SQL-CONDITION: how many lines of the hub's log
+audit() {
+	ask gx_hub "SELECT count(*) FROM gx_audit WHERE $1"
+}
+"$GXBUS" flow pause sink --reason 'a look at the disk' >/dev/null 2>&1 &&
+	"$GXBUS" flow resume sink >/dev/null 2>&1 || fail "pause and resume"
+[ "$(audit "act = 'flow.pause' AND line LIKE '%a look at the disk%'")" = 1 ] ||
+	fail "the reason of a pause is not in the log"
+[ "$(audit "act = 'token.revoke' AND line LIKE '%\"on\":\"watcher\"%'
+AND line LIKE '%\"done\"%'")" = 1 ] || fail "a revoked token is not in it"
+[ "$(audit "line LIKE '%\"refused\"%\"GX6012\"%'")" -gt 10 ] ||
+	fail "the refused are not in it"
+[ "$(audit "line LIKE '%\"refused\"%\"GX6011\"%'")" -gt 1 ] ||
+	fail "wrong tokens are not in it"
+[ "$(audit "act = 'topic.tail' AND line LIKE '%\"shown\"%'")" -ge 3 ] ||
+	fail "what was shown is not in it"
+before=$(audit true)
+"$GXBUS" status >/dev/null || fail "status"
+[ "$(audit true)" = "$before" ] || fail "a look without content has a line"
+
+"$GXBUS" audit export >"$D/audit" 2>"$D/head" || fail "export"
+head=$(sed -n 's/.*--head //p' "$D/head")
+[ "$(wc -l <"$D/audit")" = "$before" ] || fail "the export is not whole"
+"$GXBUS" audit verify "$D/audit" --head "$head" || fail "verify"
+"$GXBUS" audit verify | grep -q '^ok' || fail "verify at the node"
+"$GXBUS" audit tail -n 3 | grep -q flow.resume || fail "tail"
+grep -q "$(cat "$D/auditor")" "$D/audit" && fail "a token in the audit log"
+
+step "edits by an insider: the first line that is wrong is named"
+# verify FILE LINE [ARG..]: refused at this line of the file
+verify() {
+	local file=$1 line=$2 out
+	shift 2
+	out=$("$GXBUS" audit verify "$file" "$@")
+	[ $? = 10 ] || fail "$file was taken"
+	case $out in
+	no*":$line	"*) ;;
+	*) fail "$file: $out" ;;
+	esac
+}
+sed '5s/"role":"[a-z]*"/"role":"system"/' "$D/audit" >"$D/edited"
+verify "$D/edited" 5
+sed 7d "$D/audit" >"$D/cut"
+verify "$D/cut" 7
+awk 'NR == 9 { held = $0; next } { print } NR == 10 { print held }' \
+	"$D/audit" >"$D/swapped"
+verify "$D/swapped" 9
+sed '$d' "$D/audit" >"$D/short"
+"$GXBUS" audit verify "$D/short" || fail "a part is a log of its own"
+"$GXBUS" audit verify "$D/short" --head "$head" | grep -q 'cut off' ||
+	fail "a log cut off at its end was taken"
+ask gx_hub "DELETE FROM gx_audit WHERE n = 6" 2>/dev/null &&
+	fail "a line was taken out without a trace"
+ask gx_hub "ALTER TABLE gx_audit DISABLE TRIGGER USER;
+	UPDATE gx_audit SET line = replace(line, '\"n\":6,', '\"n\": 6,') WHERE n = 6"
+out=$("$GXBUS" audit verify)
+case $? in 10) ;; *) fail "an edited table: $out" ;; esac
+case $out in *"node:6	"*) ;; *) fail "an edited table: $out" ;; esac
+ask gx_hub "UPDATE gx_audit SET line = replace(line, '\"n\": 6,', '\"n\":6,') WHERE n = 6;
+	ALTER TABLE gx_audit ENABLE TRIGGER USER"
+"$GXBUS" audit verify >/dev/null || fail "the table as it was"
+
+step "what cannot be noted is not done"
+wish() {
+	ask gx_hub "SELECT wish FROM gx_flow WHERE flow = 'sink'"
+}
+# undone ERROR COMMAND..: it fails with this error
+undone() {
+	local id=$1
+	shift
+	"$GXBUS" "$@" >"$D/said" 2>&1 && fail "$*: done without a line"
+	grep -q "$id" "$D/said" || fail "$*: $(cat "$D/said")"
+}
+ask gx_hub "ALTER TABLE gx_audit RENAME TO gx_away"
+undone GX6018 flow pause sink
+undone GX6018 token create ghost --role auditor
+undone GX6018 topic tail gx.batch.450100
+ask gx_hub "ALTER TABLE gx_away RENAME TO gx_audit"
+n=$(ask gx_hub "SELECT n FROM gx_audit_head")
+ask gx_hub "UPDATE gx_audit_head SET n = 10000000"
+undone GX6019 flow pause sink
+ask gx_hub "UPDATE gx_audit_head SET n = $n"
+[ "$(wish)" = run ] || fail "the sink was paused all the same"
+[ "$(ask gx_hub "SELECT count(*) FROM gx_token WHERE name = 'ghost'")" = 0 ] ||
+	fail "a token was made all the same"
+"$GXBUS" flow pause sink >/dev/null 2>&1 && [ "$(wish)" = pause ] ||
+	fail "a command that can be noted"
+"$GXBUS" flow resume sink >/dev/null 2>&1 || fail "resume"
 
 step "SIGTERM drains within ten seconds, in full work and with a broker away"
 # ends PART: by SIGTERM, with exit 0 and no late flow
