@@ -292,6 +292,8 @@ gx_cmd_stream_list(struct gx_cli *cli)
 		{"next_seq", "NEXT", false},
 		{"peer_next_seq", "PEER NEXT", false},
 		{"ends", "ENDS", false},
+		{"receipted_seq", "RECEIPTED UP TO", false},
+		{"receipted_by", "BY", false},
 		{"moved_at", "MOVED AT", false},
 		{"head", "HEAD", true},
 		{"peer_head", "PEER HEAD", true},
@@ -319,6 +321,67 @@ is_stream(const char *s)
 	return n_parts == 5 && s[0] == '\0';
 }
 
+/* s with its receipts as one more member. */
+static const struct gx_json *
+join_receipts(struct gx_cli *cli, const struct gx_json *s,
+	      const struct gx_json *receipts)
+{
+	const struct gx_json *items = gx_json_get(receipts, "items");
+	const struct gx_json *out = NULL;
+	struct gx_buf b;
+	struct gx_err e;
+	char *kept;
+
+	gx_buf_init(&b, 16u << 20);
+	(void)gx_buf_put(&b, s->raw.p, s->raw.n - 1);
+	(void)gx_buf_puts(&b, ",\"receipts\":");
+	(void)gx_buf_slice(&b, items ? items->raw : GX_SLICE("[]"));
+	(void)gx_buf_putc(&b, '}');
+	kept = gx_arena_dup(cli->arena, gx_buf_str(&b), b.n);
+	if (kept == NULL ||
+	    gx_json_parse(cli->arena, gx_slice(kept, b.n), &out, &e) != GX_OK) {
+		out = s;
+	}
+	gx_buf_free(&b);
+	return out;
+}
+
+static int
+show_stream(struct gx_cli *cli, const struct gx_json *s)
+{
+	static const struct gx_column columns[] = {
+		{"sink", "RECEIPT OF", false},
+		{"verdict", "VERDICT", false},
+		{"seq", "UP TO", false},
+		{"applied", "APPLIED", false},
+		{"aside", "SET ASIDE", false},
+		{"at", "AT", false},
+		{"head", "HEAD", true},
+		{"reason", "REASON", true},
+		{NULL, NULL, false}};
+	const struct gx_json *receipts;
+	struct gx_buf path;
+	int code;
+
+	gx_buf_init(&path, 2048);
+	(void)gx_buf_puts(&path, "/api/v1/receipts?stream=");
+	gx_net_escape(&path, cli->args[0]);
+	code = gx_net_call(cli, false, "GET", gx_buf_str(&path), NULL,
+			   &receipts);
+	gx_buf_free(&path);
+	if (code != GX_X_OK) {
+		return code;
+	}
+	if (cli->output != GX_OUT_TABLE && cli->output != GX_OUT_WIDE) {
+		gx_table_object(cli, join_receipts(cli, s, receipts));
+		return GX_X_OK;
+	}
+	gx_table_object(cli, s);
+	putchar('\n');
+	gx_table_list(cli, receipts, columns);
+	return GX_X_OK;
+}
+
 int
 gx_cmd_stream_show(struct gx_cli *cli)
 {
@@ -343,8 +406,7 @@ gx_cmd_stream_show(struct gx_cli *cli)
 				   "there is no such stream at this node",
 				   NULL);
 	}
-	gx_table_object(cli, s);
-	return GX_X_OK;
+	return show_stream(cli, s);
 }
 
 /* ---- quarantine ---- */

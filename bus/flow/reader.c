@@ -102,6 +102,7 @@ release_held(struct gx_reader *r, struct place *pl)
 	pl->n_held = 0;
 	pl->n_applies = 0;
 	pl->n_stops = 0;
+	pl->n_refusals = 0;
 	pl->n_rewound = 0;
 	pl->n_lines = 0;
 	pl->n_bytes = 0;
@@ -123,6 +124,7 @@ free_place(struct gx_reader *r, struct place *pl)
 	gx_mem_free(pl->heads);
 	gx_mem_free(pl->held);
 	gx_mem_free(pl->stops);
+	gx_mem_free(pl->refusals);
 }
 
 static void
@@ -414,6 +416,8 @@ commit_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 		t.n_applies = pl->n_applies;
 		t.stops = pl->stops;
 		t.n_stops = pl->n_stops;
+		t.refusals = pl->refusals;
+		t.n_refusals = pl->n_refusals;
 		gx_crash_point("reader.before_commit");
 		rc = r->store->ops->commit(r->store, &t, &res, e);
 		gx_crash_point("reader.after_commit");

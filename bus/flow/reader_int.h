@@ -68,6 +68,8 @@ struct place {
 	size_t n_applies, max_applies, n_held;
 	struct gx_stop *stops;
 	size_t n_stops, max_stops;
+	struct gx_refusal *refusals;
+	size_t n_refusals, max_refusals;
 	size_t n_rewound; /* streams that began to read again */
 	uint64_t n_lines, n_bytes;
 	int64_t began_ms;
@@ -121,6 +123,9 @@ int64_t gx_reader_commit_upto(struct place *pl);
 /* Stand still at this offset. */
 void gx_reader_stop(struct gx_reader *r, struct place *pl, struct entry *en,
 		    int64_t at, const char *code, const char *text);
+/* reader_refuse.c: the open transaction notes that a message is refused. */
+void gx_reader_note_refusal(struct place *pl, const struct gx_msg *m,
+			    const char *why);
 /* Stopped for a gap, or a marker that is missing? */
 bool gx_reader_is_gap(const char *why);
 /* Stopped for a key or schema that is not known here yet? */

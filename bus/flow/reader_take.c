@@ -38,6 +38,7 @@ bool
 gx_reader_has_room(const struct place *pl)
 {
 	return pl->n_applies < READER_MAX_APPLIES &&
+	       pl->n_refusals < READER_MAX_STOPS &&
 	       pl->n_stops < READER_MAX_STOPS &&
 	       pl->n_rewound < READER_MAX_STOPS;
 }
@@ -286,10 +287,11 @@ count(struct gx_reader *r, enum gx_verdict v)
 
 /* Refusals are counted and logged by place, never by content. */
 static void
-refuse(struct gx_reader *r, const struct place *pl, const struct gx_msg *m,
+refuse(struct gx_reader *r, struct place *pl, const struct gx_msg *m,
        const char *why)
 {
 	count(r, GX_V_REFUSE);
+	gx_reader_note_refusal(pl, m, why);
 	gx_log(GX_LOG_WARN, "batch.refused",
 	       "topic=%s partition=%d offset=%lld reason=\"%s\"", pl->topic,
 	       pl->partition, (long long)m->offset, why);

@@ -19,6 +19,11 @@
  * one stream and seq.  A second maker, in another process, finds that
  * gx_receipted was moved under it, rolls back and looks again.
  *
+ * What the node's reader refused is said in the same way, of streams that are
+ * known here: the newest of each stream and reason, which marks those before it
+ * as told.  So nobody who floods a topic makes us sign for each message; the
+ * others stay in gx_refusal.
+ *
  * Streams of the bus's own resources (gx.*) get none, else each receipt would
  * ask for another; nor do streams that this node makes for others under its
  * own org gx, of which it applies nothing.
@@ -192,41 +197,15 @@ put(struct gx_buf *b, const char *v)
 	(void)gx_buf_printf(b, "%c\"%s\"", b->n == 0 ? '{' : ',', v);
 }
 
-static enum gx_rc
-sign(struct gx_receipt_maker *m, const struct gx_rows *r, int i, const char *at,
-     struct gx_err *e)
-{
-	uint64_t aside = (uint64_t)gx_rows_int(r, i, COL_ASIDE);
-	struct gx_receipt rec = {
-		.sink = gx_slice_str(m->node),
-		.stream = gx_rows_slice(r, i, COL_STREAM),
-		.verdict = GX_RECEIPT_APPLIED,
-		.epoch = (uint64_t)gx_rows_int(r, i, COL_EPOCH),
-		.seq = (uint64_t)gx_rows_int(r, i, COL_NEXT) - 1,
-		.aside = aside,
-		.aside_seq = gx_rows_slice(r, i, COL_ASIDES),
-		.at = gx_slice(at, GX_TIME_LEN),
-	};
-	struct gx_slice head = gx_rows_slice(r, i, COL_HEAD);
-
-	if (aside > rec.seq ||
-	    !gx_unhex(head.p, head.n, rec.head, sizeof rec.head)) {
-		return GX_ERR(e, GX_FATAL, "store.row",
-			      "the row of %s in gx_stream cannot be read",
-			      gx_rows_str(r, i, COL_STREAM));
-	}
-	rec.applied = rec.seq - aside;
-	return gx_receipt_sign(m->key, &rec, &m->text, e);
-}
-
 /* The receipt as a row of the outbox, kept to the end of the look. */
 static enum gx_rc
-keep(struct gx_receipt_maker *m, const char *stream, const char *at,
-     struct gx_err *e)
+keep(struct gx_receipt_maker *m, const char *stream, const char *verdict,
+     const char *at, struct gx_err *e)
 {
 	struct gx_outbox_row *row = &m->rows[m->n_rows];
 	char key[GX_STREAM_MAX + 64];
-	int n = snprintf(key, sizeof key, "[\"%s\",\"%s\"]", m->node, stream);
+	int n = snprintf(key, sizeof key, "[\"%s\",\"%s\",\"%s\"]", m->node,
+			 stream, verdict);
 	char *text = gx_arena_dup(m->a, m->text.p, m->text.n);
 	char *name = gx_arena_dup(m->a, key, (size_t)n);
 	char *time = gx_arena_dup(m->a, at, GX_TIME_LEN);
@@ -248,9 +227,55 @@ keep(struct gx_receipt_maker *m, const char *stream, const char *at,
 	return GX_OK;
 }
 
-/* Sign what the look found; what each moves from and to goes into col. */
 static enum gx_rc
-prepare(struct gx_receipt_maker *m, const struct gx_rows *r, struct gx_err *e)
+finish(struct gx_receipt_maker *m, struct gx_receipt *rec, const char *stream,
+       const char *at, struct gx_err *e)
+{
+	bool is_refused = rec->verdict == GX_RECEIPT_REFUSED;
+	enum gx_rc rc = gx_receipt_sign(m->key, rec, &m->text, e);
+
+	if (rc != GX_OK) {
+		return rc;
+	}
+	return keep(m, stream, is_refused ? "refused" : "applied", at, e);
+}
+
+static enum gx_rc
+sign_applied(struct gx_receipt_maker *m, const struct gx_rows *r, int i,
+	     const char *at, struct gx_err *e)
+{
+	uint64_t aside = (uint64_t)gx_rows_int(r, i, COL_ASIDE);
+	struct gx_receipt rec = {
+		.sink = gx_slice_str(m->node),
+		.stream = gx_rows_slice(r, i, COL_STREAM),
+		.verdict = GX_RECEIPT_APPLIED,
+		.epoch = (uint64_t)gx_rows_int(r, i, COL_EPOCH),
+		.seq = (uint64_t)gx_rows_int(r, i, COL_NEXT) - 1,
+		.aside = aside,
+		.aside_seq = gx_rows_slice(r, i, COL_ASIDES),
+		.at = gx_slice(at, GX_TIME_LEN),
+	};
+	struct gx_slice head = gx_rows_slice(r, i, COL_HEAD);
+
+	if (aside > rec.seq ||
+	    !gx_unhex(head.p, head.n, rec.head, sizeof rec.head)) {
+		return GX_ERR(e, GX_FATAL, "store.row",
+			      "the row of %s in gx_stream cannot be read",
+			      gx_rows_str(r, i, COL_STREAM));
+	}
+	rec.applied = rec.seq - aside;
+	return finish(m, &rec, gx_rows_str(r, i, COL_STREAM), at, e);
+}
+
+typedef enum gx_rc (*sign_f)(struct gx_receipt_maker *m,
+			     const struct gx_rows *r, int i, const char *at,
+			     struct gx_err *e);
+
+/* Sign what a look found, row by row; its first columns go into col, for the
+ * statement that moves them. */
+static enum gx_rc
+prepare(struct gx_receipt_maker *m, const struct gx_rows *r, sign_f sign,
+	struct gx_err *e)
 {
 	char at[GX_TIME_LEN + 1];
 	enum gx_rc rc = GX_OK;
@@ -263,9 +288,6 @@ prepare(struct gx_receipt_maker *m, const struct gx_rows *r, struct gx_err *e)
 	gx_time_format(gx_now_ms(), at);
 	for (int i = 0; i < gx_rows_n(r) && i < AT_ONCE; i++) {
 		rc = sign(m, r, i, at, e);
-		if (rc == GX_OK) {
-			rc = keep(m, gx_rows_str(r, i, COL_STREAM), at, e);
-		}
 		if (rc != GX_OK) {
 			return rc;
 		}
@@ -276,13 +298,9 @@ prepare(struct gx_receipt_maker *m, const struct gx_rows *r, struct gx_err *e)
 	return GX_OK;
 }
 
-/* Every stream from what was read to what was signed, or nothing. */
 static enum gx_rc
-move_receipted(struct gx_receipt_maker *m, struct gx_err *e)
+close_columns(struct gx_receipt_maker *m, const char **params, struct gx_err *e)
 {
-	const char *params[COLUMNS];
-	enum gx_rc rc;
-
 	for (size_t k = 0; k < COLUMNS; k++) {
 		(void)gx_buf_putc(&m->col[k], '}');
 		params[k] = gx_buf_str(&m->col[k]);
@@ -290,6 +308,30 @@ move_receipted(struct gx_receipt_maker *m, struct gx_err *e)
 			return GX_ERR(e, GX_FATAL, "mem.full",
 				      "%zu receipts do not fit", m->n_rows);
 		}
+	}
+	return GX_OK;
+}
+
+/* The last statement must have moved all of them, or another maker did. */
+static enum gx_rc
+check_moved(struct gx_receipt_maker *m, struct gx_err *e)
+{
+	if (gx_pg_n_changed(m->pg) != (int64_t)m->n_rows) {
+		return GX_ERR(e, GX_ABORT, "receipt.fenced",
+			      "another process makes this node's receipts");
+	}
+	return GX_OK;
+}
+
+/* Every stream from what was read to what was signed, or nothing. */
+static enum gx_rc
+move_receipted(struct gx_receipt_maker *m, struct gx_err *e)
+{
+	const char *params[COLUMNS];
+	enum gx_rc rc = close_columns(m, params, e);
+
+	if (rc != GX_OK) {
+		return rc;
 	}
 	rc = gx_pg_query(m->pg,
 			 "INSERT INTO gx_receipted (stream, epoch, next_seq, "
@@ -307,22 +349,106 @@ move_receipted(struct gx_receipt_maker *m, struct gx_err *e)
 			"v.stream AND r.next_seq = v.before",
 			COLUMNS, params, NULL, e);
 	}
-	if (rc == GX_OK && gx_pg_n_changed(m->pg) != (int64_t)m->n_rows) {
-		return GX_ERR(e, GX_ABORT, "receipt.fenced",
-			      "another process makes this node's receipts");
+	return rc == GX_OK ? check_moved(m, e) : rc;
+}
+
+/* ---- refusals ---- */
+
+enum refusal_col {
+	RF_TOPIC,
+	RF_PARTITION,
+	RF_OFFSET,
+	RF_STREAM,
+	RF_REASON,
+	RF_AT,
+	RF_DIGEST,
+	RF_EPOCH,
+	RF_NEXT
+};
+
+static enum gx_rc
+look_refused(struct gx_receipt_maker *m, const struct gx_rows **r,
+	     struct gx_err *e)
+{
+	return gx_pg_query(
+		m->pg,
+		"SELECT DISTINCT ON (f.stream, f.reason) f.topic, f.partition, "
+		"f.at_offset, f.stream, f.reason, f.at, f.digest, s.epoch, "
+		"s.next_seq FROM gx_refusal f JOIN gx_stream s ON s.stream = "
+		"f.stream WHERE " RECEIPTED "AND NOT f.is_receipted ORDER BY "
+		"f.stream, f.reason, f.at DESC, f.at_offset DESC LIMIT 200",
+		0, NULL, r, e);
+}
+
+static enum gx_rc
+sign_refused(struct gx_receipt_maker *m, const struct gx_rows *r, int i,
+	     const char *at, struct gx_err *e)
+{
+	struct gx_receipt rec = {
+		.sink = gx_slice_str(m->node),
+		.stream = gx_rows_slice(r, i, RF_STREAM),
+		.verdict = GX_RECEIPT_REFUSED,
+		.epoch = (uint64_t)gx_rows_int(r, i, RF_EPOCH),
+		.seq = (uint64_t)gx_rows_int(r, i, RF_NEXT) - 1,
+		.aside_seq = GX_SLICE("[]"),
+		.reason = gx_rows_slice(r, i, RF_REASON),
+		.at = gx_slice(at, GX_TIME_LEN),
+	};
+	struct gx_slice head = gx_rows_slice(r, i, RF_DIGEST);
+
+	if (!gx_unhex(head.p, head.n, rec.head, sizeof rec.head)) {
+		return GX_ERR(e, GX_FATAL, "store.row",
+			      "a row of gx_refusal cannot be read");
+	}
+	return finish(m, &rec, gx_rows_str(r, i, RF_STREAM), at, e);
+}
+
+/* Those that are told, then what they cover. */
+static enum gx_rc
+move_refused(struct gx_receipt_maker *m, struct gx_err *e)
+{
+	const char *params[COLUMNS];
+	enum gx_rc rc = close_columns(m, params, e);
+
+	if (rc == GX_OK) {
+		rc = gx_pg_query(
+			m->pg,
+			"UPDATE gx_refusal f SET is_receipted = true FROM "
+			"unnest($1::text[], $2::integer[], $3::bigint[]) "
+			"v(topic, partition, at_offset) WHERE f.topic = "
+			"v.topic AND f.partition = v.partition AND "
+			"f.at_offset = v.at_offset AND NOT f.is_receipted",
+			3, params, NULL, e);
+	}
+	if (rc == GX_OK) {
+		rc = check_moved(m, e);
+	}
+	if (rc == GX_OK) {
+		rc = gx_pg_query(
+			m->pg,
+			"UPDATE gx_refusal f SET is_receipted = true FROM "
+			"unnest($1::text[], $2::text[], $3::timestamptz[]) "
+			"v(stream, reason, at) WHERE f.stream = v.stream AND "
+			"f.reason = v.reason AND f.at <= v.at AND "
+			"NOT f.is_receipted",
+			3, params + RF_STREAM, NULL, e);
 	}
 	return rc;
 }
 
+/* ---- saying it ---- */
+
+typedef enum gx_rc (*move_f)(struct gx_receipt_maker *m, struct gx_err *e);
+
 static enum gx_rc
-emit(struct gx_receipt_maker *m, struct gx_err *e)
+emit(struct gx_receipt_maker *m, move_f move, struct gx_err *e)
 {
 	enum gx_rc rc;
 
 	gx_crash_point("receipt.signed");
 	rc = gx_pg_exec(m->pg, "BEGIN", e);
 	if (rc == GX_OK) {
-		rc = move_receipted(m, e);
+		rc = move(m, e);
 	}
 	if (rc == GX_OK) {
 		rc = gx_outbox_put(m->pg, m->origin, m->rows, m->n_rows, e);
@@ -338,6 +464,24 @@ emit(struct gx_receipt_maker *m, struct gx_err *e)
 	gx_crash_point("receipt.after_commit");
 	m->n_made += (int64_t)m->n_rows;
 	return GX_OK;
+}
+
+/* What a look has found, signed and moved; if it was full, the next is due at
+ * once. */
+static enum gx_rc
+say(struct gx_receipt_maker *m, const struct gx_rows *r, sign_f sign,
+    move_f move, struct gx_err *e)
+{
+	enum gx_rc rc;
+
+	if (gx_rows_n(r) == 0) {
+		return GX_OK;
+	}
+	if (gx_rows_n(r) == AT_ONCE) {
+		m->look_at_ms = 0;
+	}
+	rc = prepare(m, r, sign, e);
+	return rc == GX_OK ? emit(m, move, e) : rc;
 }
 
 /* Have we said more of a stream than its row holds? */
@@ -384,17 +528,18 @@ step_maker(void *flow, int timeout_ms, struct gx_err *e)
 		m->ahead_at_ms = gx_mono_ms() + AHEAD_MS;
 		rc = look_ahead(m, e);
 	}
+	m->look_at_ms = gx_mono_ms() + m->every_ms;
 	if (rc == GX_OK) {
 		rc = look(m, &r, e);
 	}
-	if (rc == GX_OK && gx_rows_n(r) > 0) {
-		bool is_full = gx_rows_n(r) == AT_ONCE;
-
-		rc = prepare(m, r, e);
-		rc = rc == GX_OK ? emit(m, e) : rc;
-		m->look_at_ms = gx_mono_ms() + (is_full ? 0 : m->every_ms);
-	} else if (rc == GX_OK) {
-		m->look_at_ms = gx_mono_ms() + m->every_ms;
+	if (rc == GX_OK) {
+		rc = say(m, r, sign_applied, move_receipted, e);
+	}
+	if (rc == GX_OK) {
+		rc = look_refused(m, &r, e);
+	}
+	if (rc == GX_OK) {
+		rc = say(m, r, sign_refused, move_refused, e);
 	}
 	/* Nothing says whether a commit in doubt came through: look again. */
 	return rc == GX_AGAIN ? GX_ABORT : rc;

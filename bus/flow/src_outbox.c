@@ -293,16 +293,25 @@ resource_of(const struct gx_source *s, size_t i)
 
 /* ---- take ---- */
 
+/* The server must notice a holder whose machine is gone: it gives the lock
+ * back when it takes the connection for dead. */
 static enum gx_rc
 hold(struct src_outbox *src, struct gx_err *e)
 {
 	const char *params[] = {src->origin};
 	const struct gx_rows *r;
-	enum gx_rc rc = gx_pg_query(src->pg,
-				    "SELECT pg_try_advisory_lock("
-				    "hashtextextended('gx_outbox ' || $1, 0))",
-				    1, params, &r, e);
+	enum gx_rc rc = gx_pg_exec(src->pg,
+				   "SET tcp_keepalives_idle = 10; "
+				   "SET tcp_keepalives_interval = 5; "
+				   "SET tcp_keepalives_count = 3",
+				   e);
 
+	if (rc == GX_OK) {
+		rc = gx_pg_query(src->pg,
+				 "SELECT pg_try_advisory_lock("
+				 "hashtextextended('gx_outbox ' || $1, 0))",
+				 1, params, &r, e);
+	}
 	if (rc == GX_OK && !gx_rows_bool(r, 0, 0)) {
 		return GX_ERR(e, GX_FENCED, "source.held",
 			      "another process reads the outbox of %s",
@@ -669,48 +678,6 @@ give(struct src_outbox *src, struct gx_rec *rec, struct gx_err *e)
 	return GX_AGAIN;
 }
 
-/* false: the next poll is not due within timeout_ms. */
-static bool
-wait_poll(const struct src_outbox *src, int timeout_ms)
-{
-	int64_t left = src->poll_at_ms - gx_mono_ms();
-
-	if (left <= 0) {
-		return true;
-	}
-	(void)poll(NULL, 0, left < timeout_ms ? (int)left : timeout_ms);
-	return left <= timeout_ms;
-}
-
-static enum gx_rc
-read_source(struct gx_source *s, int timeout_ms, struct gx_rec *rec,
-	    struct gx_err *e)
-{
-	struct src_outbox *src = src_of(s);
-	enum gx_rc rc;
-
-	memset(rec, 0, sizeof *rec);
-	if (!src->is_started) {
-		return GX_ERR(e, GX_ABORT, "source.not_taken",
-			      "the outbox is not taken");
-	}
-	rc = give(src, rec, e);
-	if (rc != GX_AGAIN || !wait_poll(src, timeout_ms)) {
-		return rc;
-	}
-	rc = fetch(src, e);
-	if (rc != GX_OK) {
-		return rc;
-	}
-	src->pause_ms = src->n_rows > 0 ? POLL_MIN_MS : src->pause_ms * 2;
-	if (src->pause_ms > POLL_MAX_MS) {
-		src->pause_ms = POLL_MAX_MS;
-	}
-	/* A full answer has more behind it. */
-	src->poll_at_ms = gx_mono_ms() + (src->n_rows > 0 ? 0 : src->pause_ms);
-	return give(src, rec, e);
-}
-
 /* ---- release and trimming ---- */
 
 static enum gx_rc
@@ -772,6 +739,54 @@ tend_source(struct gx_source *s, struct gx_err *e)
 		return GX_FATAL;
 	}
 	return GX_OK;
+}
+
+/* ---- read ---- */
+
+/* false: the next poll is not due within timeout_ms. */
+static bool
+wait_poll(const struct src_outbox *src, int timeout_ms)
+{
+	int64_t left = src->poll_at_ms - gx_mono_ms();
+
+	if (left <= 0) {
+		return true;
+	}
+	(void)poll(NULL, 0, left < timeout_ms ? (int)left : timeout_ms);
+	return left <= timeout_ms;
+}
+
+static enum gx_rc
+read_source(struct gx_source *s, int timeout_ms, struct gx_rec *rec,
+	    struct gx_err *e)
+{
+	struct src_outbox *src = src_of(s);
+	enum gx_rc rc;
+
+	memset(rec, 0, sizeof *rec);
+	if (!src->is_started) {
+		return GX_ERR(e, GX_ABORT, "source.not_taken",
+			      "the outbox is not taken");
+	}
+	rc = give(src, rec, e);
+	if (rc != GX_AGAIN || !wait_poll(src, timeout_ms)) {
+		return rc;
+	}
+	/* Under load the writer tends only while rows are in hand. */
+	rc = tend_source(s, e);
+	if (rc == GX_OK) {
+		rc = fetch(src, e);
+	}
+	if (rc != GX_OK) {
+		return rc;
+	}
+	src->pause_ms = src->n_rows > 0 ? POLL_MIN_MS : src->pause_ms * 2;
+	if (src->pause_ms > POLL_MAX_MS) {
+		src->pause_ms = POLL_MAX_MS;
+	}
+	/* A full answer has more behind it. */
+	src->poll_at_ms = gx_mono_ms() + (src->n_rows > 0 ? 0 : src->pause_ms);
+	return give(src, rec, e);
 }
 
 static int64_t

@@ -44,6 +44,13 @@ struct gx_stop {
 	const char *code;
 	const char *text; /* for people */
 };
+/* A message that was refused; noted once, however often it is met. */
+struct gx_refusal {
+	int64_t at; /* its offset */
+	char reason[64];
+	unsigned char digest[GX_HASH];	/* of its signed bytes, or zeros */
+	char stream[GX_STREAM_MAX + 1]; /* that it names, "" if none */
+};
 /* One transaction of a reader: everything or nothing. */
 struct gx_txn {
 	const char *topic;
@@ -53,6 +60,8 @@ struct gx_txn {
 	size_t n_applies;
 	const struct gx_stop *stops;
 	size_t n_stops;
+	const struct gx_refusal *refusals;
+	size_t n_refusals;
 };
 struct gx_txn_result {
 	uint64_t n_applied; /* lines */

@@ -23,7 +23,7 @@
 #include "base/text.h"
 #include "flow/store_pg_int.h"
 
-#define HEADERS_MAX 8
+#define HEADERS_MAX 9
 
 /* Statements of the header and how many rows each must change. */
 struct header {
@@ -380,6 +380,41 @@ queue_stops(struct gx_store_pg *st, struct header *h, const struct gx_txn *t,
 		     6, params, e);
 }
 
+/* One met again, because a stream reads its partition again, is the same. */
+static enum gx_rc
+queue_refusals(struct gx_store_pg *st, struct header *h, const struct gx_txn *t,
+	       struct gx_err *e)
+{
+	char partition[16], hex[2 * GX_HASH + 1];
+	const char *params[6] = {t->topic, partition};
+	enum gx_rc rc;
+
+	if (t->n_refusals == 0) {
+		return GX_OK;
+	}
+	(void)snprintf(partition, sizeof(partition), "%d", t->partition);
+	gx_store_pg_arrays_reset(&st->a);
+	for (size_t i = 0; i < t->n_refusals; i++) {
+		const struct gx_refusal *rf = &t->refusals[i];
+
+		gx_hex(rf->digest, GX_HASH, hex);
+		gx_store_pg_put_u64(&st->a.col[0], (uint64_t)rf->at);
+		gx_store_pg_put(&st->a.col[1], gx_slice_str(rf->reason));
+		gx_store_pg_put(&st->a.col[2], gx_slice_str(hex));
+		gx_store_pg_put(&st->a.col[3], gx_slice_str(rf->stream));
+	}
+	rc = gx_store_pg_params(&st->a, 4, params + 2, e);
+	if (rc != GX_OK) {
+		return rc;
+	}
+	return queue(st, h, -1,
+		     "INSERT INTO gx_refusal (topic, partition, at_offset, "
+		     "reason, digest, stream) SELECT $1, $2::integer, v.* FROM "
+		     "unnest($3::bigint[], $4::text[], $5::text[], "
+		     "$6::text[]) v ON CONFLICT DO NOTHING",
+		     6, params, e);
+}
+
 /* Is anything on hold, or open in the quarantine, of what we touch?  Asked
  * only where the answer saves work; told by the count of rows. */
 static enum gx_rc
@@ -442,6 +477,9 @@ queue_header(struct gx_store_pg *st, struct header *h, const struct gx_txn *t,
 	}
 	if (rc == GX_OK) {
 		rc = queue_stops(st, h, t, e);
+	}
+	if (rc == GX_OK) {
+		rc = queue_refusals(st, h, t, e);
 	}
 	if (rc == GX_OK) {
 		rc = queue_batches(st, h, t, e);

@@ -121,6 +121,11 @@ enum gx_rc gx_api_flow_resume(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_flow_restart(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_streams(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_stream(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_receipts(struct gx_call *c, struct gx_err *e);
+/* A subquery of the receipts in the node's table: stream, seq and sink of the
+ * one that goes least far.  Static; of no rows while there is no table. */
+enum gx_rc gx_api_receipted_sql(struct gx_call *c, const char **out,
+				struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_api_quarantine(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_quarantine_one(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_reconcile(struct gx_call *c, struct gx_err *e);

@@ -11,6 +11,11 @@
  * Time zone, date style and float form are set alike on every connection
  * (port/pg.h), else equal rows would read differently.
  *
+ * Receipts are the rows of gx.receipt, a table that this node's sink makes when
+ * the first one comes.  The same receipt may have come by several ways; the
+ * newest of a sink for a stream and verdict counts.  Their signatures were checked before
+ * they got there.
+ *
  * The end of a topic is read with a client of its own, opened for the request
  * and closed with it, which commits nothing and holds up nobody.  Lines are
  * shown as they are: they are records, so the route is for those who may see.
@@ -188,6 +193,67 @@ gx_api_reconcile(struct gx_call *c, struct gx_err *e)
 	}
 	gx_buf_free(&sql);
 	return rc;
+}
+
+/* ---- receipts ---- */
+
+static enum gx_rc
+has_receipts(struct gx_call *c, bool *out, struct gx_err *e)
+{
+	const struct gx_rows *rows;
+	enum gx_rc rc = gx_pg_query(
+		c->pg, "SELECT to_regclass('gx.receipt') IS NOT NULL", 0, NULL,
+		&rows, e);
+
+	*out = rc == GX_OK && gx_rows_bool(rows, 0, 0);
+	return rc;
+}
+
+enum gx_rc
+gx_api_receipted_sql(struct gx_call *c, const char **out, struct gx_err *e)
+{
+	bool has = false;
+	enum gx_rc rc = has_receipts(c, &has, e);
+
+	*out = has ? "(SELECT DISTINCT ON (stream) stream, seq, sink FROM "
+		     "(SELECT stream, sink, max(seq) AS seq FROM gx.receipt "
+		     "WHERE verdict <> 'refused' GROUP BY stream, sink) x "
+		     "ORDER BY stream, seq, sink)"
+		   : "(SELECT '' AS stream, 0::bigint AS seq, '' AS sink "
+		     "WHERE false)";
+	return rc;
+}
+
+enum gx_rc
+gx_api_receipts(struct gx_call *c, struct gx_err *e)
+{
+	const char *p[] = {gx_http_query(c->req, "stream")};
+	const struct gx_rows *rows;
+	bool has = false;
+	enum gx_rc rc = has_receipts(c, &has, e);
+
+	if (rc == GX_OK && has) {
+		rc = gx_pg_query(
+			c->pg,
+			"SELECT DISTINCT ON (stream, sink, verdict) sink, "
+			"stream, "
+			"verdict, epoch, seq, head, applied, aside, reason, "
+			"at FROM gx.receipt WHERE $1::text IS NULL OR "
+			"stream = $1 ORDER BY stream, sink, verdict, seq DESC, "
+			"at DESC",
+			1, p, &rows, e);
+	}
+	if (rc != GX_OK) {
+		return rc;
+	}
+	gx_api_list_begin(c);
+	for (int i = 0; has && i < gx_rows_n(rows); i++) {
+		gx_jw_begin(&c->w, '{');
+		gx_api_row(&c->w, rows, i, "sssiisii?ss");
+		gx_jw_end(&c->w, '}');
+	}
+	gx_api_list_end(c, NULL);
+	return GX_OK;
 }
 
 /* ---- tail ---- */

@@ -146,14 +146,16 @@ gx_api_flow_restart(struct gx_call *c, struct gx_err *e)
 /* $2: JSON array of the resources that are declared here.  A stream of another
  * cannot be taken, even before its first batch makes it stand still. */
 #define STREAM_SQL                                                             \
-	"SELECT stream, topic, partition, is_own, epoch, writer, next_seq, "   \
+	"SELECT s.stream, topic, partition, is_own, epoch, writer, next_seq, " \
 	"head, reading_at IS NOT NULL AS is_reading, "                         \
 	"CASE WHEN stopped_at IS NOT NULL THEN 'stopped' "                     \
-	"WHEN jsonb_exists($2::jsonb, split_part(stream, '/', 5)) "            \
+	"WHEN jsonb_exists($2::jsonb, split_part(s.stream, '/', 5)) "          \
 	"THEN 'running' ELSE 'undeclared' END "                                \
 	"AS state, stopped_at, why AS code, why_text AS detail, " GX_SQL_TIME( \
-		"moved_at") " AS moved_at FROM gx_stream"
-#define STREAM_FMT "ssibisisbsi?s?ss"
+		"moved_at") " AS moved_at, r.seq AS receipted_seq, "           \
+			    "r.sink AS receipted_by FROM gx_stream s "         \
+			    "LEFT JOIN %s r ON r.stream = s.stream "
+#define STREAM_FMT "ssibisisbsi?s?ssis"
 
 /* Declarations never change while the daemon runs. */
 static void
@@ -170,12 +172,33 @@ put_resources(const struct gx_node *n, struct gx_buf *b)
 	gx_jw_end(&w, ']');
 }
 
+/* The streams that where takes; p[0] is its parameter. */
+static enum gx_rc
+query_streams(struct gx_call *c, const char *where, const char **p,
+	      const struct gx_rows **rows, struct gx_err *e)
+{
+	struct gx_buf declared, sql;
+	const char *receipted;
+	enum gx_rc rc = gx_api_receipted_sql(c, &receipted, e);
+
+	if (rc != GX_OK) {
+		return rc;
+	}
+	put_resources(c->n, &declared);
+	p[1] = gx_buf_str(&declared);
+	gx_buf_init(&sql, 4096);
+	(void)gx_buf_printf(&sql, STREAM_SQL "%s", receipted, where);
+	rc = gx_pg_query(c->pg, gx_buf_str(&sql), 2, p, rows, e);
+	gx_buf_free(&sql);
+	gx_buf_free(&declared);
+	return rc;
+}
+
 enum gx_rc
 gx_api_streams(struct gx_call *c, struct gx_err *e)
 {
 	const char *p[] = {gx_http_query(c->req, "since"), NULL};
 	const struct gx_rows *rows;
-	struct gx_buf declared;
 	int64_t ms;
 	enum gx_rc rc;
 
@@ -183,14 +206,10 @@ gx_api_streams(struct gx_call *c, struct gx_err *e)
 		return GX_ERR(e, GX_REJECT, "api.bad_request",
 			      "since: a time as in moved_at of this list");
 	}
-	put_resources(c->n, &declared);
-	p[1] = gx_buf_str(&declared);
-	rc = gx_pg_query(c->pg,
-			 STREAM_SQL
-			 " WHERE $1::timestamptz IS NULL "
-			 "OR moved_at > $1::timestamptz ORDER BY stream",
-			 2, p, &rows, e);
-	gx_buf_free(&declared);
+	rc = query_streams(c,
+			   "WHERE $1::timestamptz IS NULL OR "
+			   "moved_at > $1::timestamptz ORDER BY s.stream",
+			   p, &rows, e);
 	if (rc != GX_OK) {
 		return rc;
 	}
@@ -210,16 +229,11 @@ gx_api_stream(struct gx_call *c, struct gx_err *e)
 	const struct gx_rows *rows;
 	char name[300];
 	const char *p[] = {name, NULL};
-	struct gx_buf declared;
 	enum gx_rc rc;
 
 	snprintf(name, sizeof name, "%s%s", c->arg[0][0] == '/' ? "" : "/",
 		 c->arg[0]);
-	put_resources(c->n, &declared);
-	p[1] = gx_buf_str(&declared);
-	rc = gx_pg_query(c->pg, STREAM_SQL " WHERE stream = $1", 2, p, &rows,
-			 e);
-	gx_buf_free(&declared);
+	rc = query_streams(c, "WHERE s.stream = $1", p, &rows, e);
 	if (rc != GX_OK) {
 		return rc;
 	}

@@ -31,6 +31,21 @@ CREATE TABLE gx_receipted (
 	n_aside  bigint NOT NULL
 );
 
+-- Messages that this node's reader refused: forged, or in a place where they
+-- have no business.  stream is what the message says, '' if that is no stream.
+CREATE TABLE gx_refusal (
+	topic        text NOT NULL,
+	partition    integer NOT NULL,
+	at_offset    bigint NOT NULL,
+	reason       text NOT NULL,           -- batch.refused.<why>
+	digest       text NOT NULL,           -- SM3 of its signed bytes, or zeros
+	stream       text NOT NULL,
+	at           timestamptz NOT NULL DEFAULT now(),
+	is_receipted boolean NOT NULL DEFAULT false,
+	PRIMARY KEY (topic, partition, at_offset)
+);
+CREATE INDEX gx_refusal_stream ON gx_refusal (stream) WHERE NOT is_receipted;
+
 -- Lines of the stream that this node's store set aside, since its first.
 ALTER TABLE gx_stream ADD COLUMN n_aside bigint NOT NULL DEFAULT 0;
 UPDATE gx_stream s SET n_aside = q.n FROM (SELECT stream, count(*) AS n

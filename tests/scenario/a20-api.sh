@@ -90,6 +90,7 @@ POST /api/v1/flows/sink/pause|o|{}|200
 POST /api/v1/flows/sink/resume|o|{}|200
 POST /api/v1/flows/sink/restart|o|{}|200
 GET /api/v1/streams|oan||200
+GET /api/v1/receipts|oan||200
 GET /api/v1/streams$S|oan||200
 GET /api/v1/quarantine|oa||200
 GET /api/v1/quarantine/$id|oa||200
@@ -128,7 +129,7 @@ while IFS='|' read -r route who body status; do
 	done
 done <"$D/routes"
 echo "  $n calls"
-[ "$n" = 208 ] || fail "the table has other rows"
+[ "$n" = 216 ] || fail "the table has other rows"
 URL=$GXBUS_CITY_URL
 expect operator GET "/api/v1/quarantine/$id" "" 200
 expect auditor GET /api/v1/flows "" 401
