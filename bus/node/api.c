@@ -81,7 +81,7 @@ static const struct gx_route routes[] = {
 	 "One stream.", "Epoch, next seq, head hash and why it stands still."},
 	{"GET", "/api/v1/receipts", SEE_NODE, true, NULL, gx_api_receipts,
 	 "Receipts known here; ?stream= only of this stream.",
-	 "The newest receipt of each sink for each stream."},
+	 "The newest receipt of each sink for each stream and verdict."},
 	{"GET", "/api/v1/quarantine", SEE, true, NULL, gx_api_quarantine,
 	 "Records set aside, without their content.",
 	 "Rows with their reasons."},

@@ -48,7 +48,7 @@ ORDER BY 1, 2" >"$D/aside"
 	judge "$1" || fail "$1: receipts"
 	[ "$(ask "$2" "SELECT count(*) - count(DISTINCT d::json ->> 'stream' ||
 ' ' || (d::json ->> 'seq')) FROM gx_outbox WHERE op = 'u'
-AND stream = '/$1/gx/own/gx.receipt/0' AND d LIKE '{\"v\":%\"sink\":\"$1\"%'")" = 0 ] ||
+AND stream = '/$1/gx/own/gx.receipt/0' AND d LIKE '{\"v\":%\"sink\":\"$1\"%\"verdict\":\"applied\"%'")" = 0 ] ||
 		fail "$1: two rows of the outbox for one stream and seq"
 }
 judge() {
@@ -196,9 +196,10 @@ for m in open(sys.argv[1], "rb").read().split(b"\x1e"):
 sys.exit(1)
 PY
 printf 'no message' >"$D/junk"
+n_part=$(ask gx_hub "SELECT partition FROM gx_stream WHERE stream = '$S'")
 for f in batch junk batch; do
-	kcat -P -b "127.0.0.1:$(P kafka-hub)" -t "gx.batch.$GXL_HUB" -p 0 \
-		-k "$S" "$D/$f" || fail "kcat"
+	kcat -P -b "127.0.0.1:$(P kafka-hub)" -t "gx.batch.$GXL_HUB" \
+		-p "$n_part" -k "$S" "$D/$f" || fail "kcat"
 done
 wait_until 40 shows gx_hub "SELECT count(*), count(*) FILTER (WHERE
 is_receipted), count(DISTINCT digest) FROM gx_refusal" '3|2|2'
