@@ -35,7 +35,7 @@ want="GXBUS GXBUS_CITY2_URL GXBUS_CITY_URL GXBUS_NATIONAL_URL GXBUS_PEER_URL"
 want="$want GXBUS_URL GX_CA GX_KAFKA_CITY GX_KAFKA_CITY2 GX_KAFKA_HUB"
 want="$want GX_KAFKA_NATIONAL GX_PG_CITY GX_PG_CITY2 GX_PG_DEPARTMENT"
 want="$want GX_PG_HUB GX_PG_NATIONAL GX_TOKEN"
-have=$(sed -n 's/^export \([A-Z_]*\)=.*/\1/p' "$OUT/env" | LC_ALL=C sort)
+have=$(sed -n 's/^export \([A-Z0-9_]*\)=.*/\1/p' "$OUT/env" | LC_ALL=C sort)
 [ "$(echo $have)" = "$want" ] || fail "$OUT/env exports $have"
 . "$OUT/env"
 "$GXBUS" flow list >/dev/null || fail "the token is not good at the hub"

@@ -120,11 +120,8 @@ signal() {
 with_env() {
 	local part=$1
 	shift
-	if [ $# -gt 0 ]; then
-		printf '%s\n' "$@" >"$D/$part/env"
-	else
-		rm -f "$D/$part/env"
-	fi
+	: >"$D/$part/env"
+	[ $# = 0 ] || printf '%s\n' "$@" >"$D/$part/env"
 }
 
 # set_conf PART SECTION KEY VALUE: a key of a daemon's configuration, kept over
