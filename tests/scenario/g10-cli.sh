@@ -59,6 +59,11 @@ config explain
 resource check
 schema check
 record check-id
+audit tail
+audit export
+audit verify
+evidence export
+evidence verify
 evidence root
 evidence check-inclusion
 evidence check-consistency
