@@ -76,7 +76,7 @@ both GX1002 "x.conf:[0-9]+"
 conf 's/^flows = .*/flows = social, snik/'
 both GX6001 "snik.*\[flow snik\]"
 conf 's/^kind = sink/kind = sunk/'
-both GX1008 "x.conf:[0-9]+.*source, sink or link-up.*did you mean sink"
+both GX1008 "x.conf:[0-9]+.*source, sink.*did you mean sink"
 conf '/^adapter = /d'
 both GX6001 "flow social.*adapter"
 conf "s|^dir = .*|dir = $D/nowhere|"

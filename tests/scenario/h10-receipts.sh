@@ -48,7 +48,7 @@ ORDER BY 1, 2" >"$D/aside"
 	judge "$1" || fail "$1: receipts"
 	[ "$(ask "$2" "SELECT count(*) - count(DISTINCT d::json ->> 'stream' ||
 ' ' || (d::json ->> 'seq')) FROM gx_outbox WHERE op = 'u'
-AND stream = '/$1/gx/own/gx.receipt/0' AND d LIKE '{\"v\":%\"sink\":\"$1\"%'")" = 0 ] ||
+AND stream = '/$1/gx/own/gx.receipt/0' AND d LIKE '{\"v\":%\"sink\":\"$1\"%\"verdict\":\"applied\"%'")" = 0 ] ||
 		fail "$1: two rows of the outbox for one stream and seq"
 }
 judge() {

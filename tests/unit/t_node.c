@@ -76,7 +76,7 @@ refuses_what_contradicts(void **state)
 	      "[flow down]");
 	spoil("flows = sink, up", "flows = up, up", "node.conf", "twice");
 	spoil("kind = sink", "kind = sing", "conf.bad_value",
-	      "source, sink or link-up (did you mean sink?");
+	      "(did you mean sink?");
 	spoil("kind = sink", "kind = source", "node.conf", "adapter");
 	spoil("kafka = b:1", "", "node.conf", "[parent]");
 	spoil("kafka = b:1", "kafka = a:1", "node.conf", "itself");
