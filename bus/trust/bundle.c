@@ -613,6 +613,7 @@ gx_bundle_check(struct gx_slice text, const struct gx_keyring *trust,
 {
 	struct walk w = {.text = text, .b = out};
 	memset(out, 0, sizeof(*out));
+	out->line = text.n > GX_BUNDLE_MAX;
 	const char *why = text.n > GX_BUNDLE_MAX ? "larger than a bundle may be"
 						 : take_claim(&w);
 	if (!why) {

@@ -98,6 +98,7 @@ GET /api/v1/nodes|oa||200
 GET /api/v1/resources|oan||200
 GET /api/v1/reconcile/social.insured|oan||200
 GET /api/v1/topics/gx.batch.450100/tail?n=1|oa||200
+GET /api/v1/evidence?stream=$S&first=1|oa||200
 GET /api/v1/doctor|oa||200
 GET /api/v1/audit?after=1|oa||200
 GET /api/v1/audit/head|oa||200
@@ -129,7 +130,7 @@ while IFS='|' read -r route who body status; do
 	done
 done <"$D/routes"
 echo "  $n calls"
-[ "$n" = 216 ] || fail "the table has other rows"
+[ "$n" = 224 ] || fail "the table has other rows"
 URL=$GXBUS_CITY_URL
 expect operator GET "/api/v1/quarantine/$id" "" 200
 expect auditor GET /api/v1/flows "" 401
@@ -210,6 +211,16 @@ expect operator GET '/api/v1/quarantine?cursor=x' "" 400
 expect operator GET '/api/v1/streams?since=yesterday' "" 400
 expect operator GET '/api/v1/topics/none/tail' "" 404
 expect operator GET /api/v1/reconcile/none "" 404
+expect operator GET /api/v1/evidence "" 400
+expect operator GET "/api/v1/evidence?stream=$S" "" 400
+expect operator GET "/api/v1/evidence?stream=$S&first=0" "" 400
+expect operator GET "/api/v1/evidence?stream=$S&first=1&n=1001" "" 400
+expect operator GET "/api/v1/evidence?stream=$S&first=1&key=x&resource=y" "" 400
+expect operator GET '/api/v1/evidence?stream=x&first=1' "" 400
+expect operator GET "/api/v1/evidence?stream=${S%0}9&first=1" "" 404
+expect operator GET "/api/v1/evidence?stream=$S&first=9007199254740991" "" 404
+expect operator GET '/api/v1/evidence?resource=none&key=1' "" 404
+expect operator GET '/api/v1/evidence?resource=social.insured&key=none' "" 404
 
 step "metrics are clean, and the checker sees a fault"
 for URL in "$GXBUS_URL" "$GXBUS_CITY_URL"; do

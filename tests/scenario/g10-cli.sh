@@ -60,6 +60,11 @@ resource check
 schema check
 adapter preview
 record check-id
+audit tail
+audit export
+audit verify
+evidence export
+evidence verify
 evidence root
 evidence check-inclusion
 evidence check-consistency
