@@ -337,6 +337,7 @@ verify(const char *file, const struct gx_keyring *trust)
 	code = gx_raw_pour(file, take_text, &text);
 	if (code == GX_X_OK) {
 		b = gx_mem_new(sizeof *b);
+		b->line = 1;
 		why = text.failed
 			      ? "larger than a bundle may be"
 			      : gx_bundle_check(gx_buf_view(&text), trust, b);
