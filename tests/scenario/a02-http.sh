@@ -71,8 +71,10 @@ chmod 755 "$D"
 mkfifo "$D/in"
 exec 9<>"$D/in"
 "$DRIVE" serve "$D/s" <"$D/in" >"$D/served" 2>"$D/log" 9>&- &
+# Kept: below, $! would be the <(:) of the loop, which has ended.
+server=$!
 until grep -q serving "$D/served" 2>/dev/null; do
-	kill -0 $! || fail "the server does not start"
+	kill -0 "$server" || fail "the server does not start"
 	read -r -t 0.05 <> <(:) || :
 done
 if [ "$(id -u)" = 0 ]; then
