@@ -68,7 +68,7 @@ $(OUT)/bench/%: $(OUT)/tests/bench/%.o $(OUT)/libgx.a
 .SECONDARY:
 
 # Scenarios that run side by side find their programs made.
-DRIVES := $(patsubst tests/scenario/%.c,$(OUT)/scenario/%,$(wildcard tests/scenario/*.c))
+DRIVES := $(patsubst tests/scenario/%.c,$(OUT)/scenario/%,$(wildcard tests/scenario/drive_*.c))
 tests: $(TESTS) $(DRIVES)
 
 # Everything on real, private servers: conf/local/demo says what it shows.
