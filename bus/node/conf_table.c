@@ -197,6 +197,14 @@ const struct gx_conf_key gx_node_keys[] = {
 	 true},
 	{FLOW, "every", GX_CONF_DURATION, "1s", "50ms", "1h",
 	 "receipt: how often streams that moved are receipted.", true},
+	{FLOW, "trim_every", GX_CONF_DURATION, "1m", "100ms", "24h",
+	 "trim: how often the log is looked at.", true},
+	{FLOW, "trim_age", GX_CONF_DURATION, "720h", "0ms", "87600h",
+	 "trim: age below which no batch leaves the log. Longer than the age "
+	 "of "
+	 "the oldest backup, and the longest absence of a node below, from "
+	 "which a store may be brought back.",
+	 true},
 	{FLOW, "outbox_keep", GX_CONF_DURATION, "168h", "1s", "8760h",
 	 "own, down: age at which rows of the outbox are deleted, once the log "
 	 "holds "

@@ -33,6 +33,10 @@ enum gx_rc gx_kafka_create_topic(struct gx_log *l, const char *topic,
 /* Metadata round trip: GX_AGAIN "kafka.away" names the bootstrap address. */
 enum gx_rc gx_kafka_ping(struct gx_log *l, int timeout_ms,
 			 struct gx_err *e) GX_MUSTCHECK;
+/* Delete all of a partition below upto (DeleteRecords).  GX_AGAIN: away.
+ * GX_FATAL: refused. */
+enum gx_rc gx_kafka_trim(struct gx_log *l, const char *topic, int32_t partition,
+			 int64_t upto, struct gx_err *e) GX_MUSTCHECK;
 const char *gx_kafka_version(void); /* librdkafka's */
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * Kafka topics that are there already: are they what a batch topic must be?
+ * Kafka topics that are there already: are they what a batch topic must be,
+ * and what leaves them.
  *
  * A broker with auto-creation, or a person with another tool, may have made
  * the topic first.  Then records would leave it by age or by key, or an
@@ -14,6 +15,7 @@
 #include "port/kafka_int.h"
 
 #define DESCRIBE_MS 10000
+#define TRIM_MS 15000
 
 static const char *
 find_value(const rd_kafka_ConfigResource_t *res, const char *name)
@@ -97,5 +99,61 @@ gx_kafka_check_topic(struct gx_khandle *h, const char *topic,
 	rd_kafka_ConfigResource_destroy(res);
 	rd_kafka_queue_destroy(q);
 	rd_kafka_AdminOptions_destroy(opt);
+	return rc;
+}
+
+/* ---- trimming ---- */
+
+static enum gx_rc
+judge_trim(struct gx_khandle *h, rd_kafka_event_t *ev, const char *topic,
+	   struct gx_err *e)
+{
+	rd_kafka_resp_err_t err =
+		ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+
+	if (!err) {
+		const rd_kafka_topic_partition_list_t *list =
+			rd_kafka_DeleteRecords_result_offsets(
+				rd_kafka_event_DeleteRecords_result(ev));
+		err = list->cnt == 1 ? list->elems[0].err
+				     : RD_KAFKA_RESP_ERR__BAD_MSG;
+	}
+	return err ? gx_kafka_err(h, err, false, "trimmed", topic, e) : GX_OK;
+}
+
+enum gx_rc
+gx_kafka_trim(struct gx_log *l, const char *topic, int32_t partition,
+	      int64_t upto, struct gx_err *e)
+{
+	rd_kafka_topic_partition_list_t *list;
+	rd_kafka_DeleteRecords_t *del;
+	rd_kafka_AdminOptions_t *opt;
+	struct gx_khandle *h;
+	rd_kafka_queue_t *q;
+	rd_kafka_event_t *ev;
+	char text[100];
+	enum gx_rc rc = gx_kafka_ask(l, &h, e);
+
+	if (rc != GX_OK) {
+		return rc;
+	}
+	list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(list, topic, partition)->offset =
+		upto;
+	del = rd_kafka_DeleteRecords_new(list);
+	opt = rd_kafka_AdminOptions_new(h->rk, RD_KAFKA_ADMIN_OP_DELETERECORDS);
+	(void)rd_kafka_AdminOptions_set_request_timeout(opt, TRIM_MS / 2, text,
+							sizeof text);
+	q = rd_kafka_queue_new(h->rk);
+	rd_kafka_DeleteRecords(h->rk, &del, 1, opt, q);
+	ev = rd_kafka_queue_poll(q, TRIM_MS);
+	rc = judge_trim(h, ev, topic, e);
+	if (ev) {
+		rd_kafka_event_destroy(ev);
+	}
+	rd_kafka_queue_destroy(q);
+	rd_kafka_AdminOptions_destroy(opt);
+	rd_kafka_DeleteRecords_destroy(del);
+	rd_kafka_topic_partition_list_destroy(list);
 	return rc;
 }
