@@ -2,7 +2,9 @@
  * Flows that take out of this node's log what everybody who needs it has.
  *
  * Runs in any daemon of the node that may ask the Kafka of the node above, if
- * there is one: that log is asked up to where it was copied.
+ * there is one: that log is asked up to where it was copied.  A daemon that may
+ * not ask it does not start with such a flow, rather than trim without knowing
+ * (check_trim).  The trimmer owns that client; its own log's is the flow's.
  *
  * Nothing is opened on a server before the worker runs.
  */
