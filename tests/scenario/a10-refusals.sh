@@ -55,7 +55,7 @@ try 0 --help
 
 step "the good one passes"
 try 0 -c "$D/city/gxbusd.conf" --check-config
-says 'good, 2 flows'
+says 'good, 4 flows'
 
 step "bad configurations"
 refused 78 GX1001 "$D/city/none.conf" -- -c "$D/city/none.conf"

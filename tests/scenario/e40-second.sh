@@ -17,7 +17,7 @@ CREATE PUBLICATION gx_second FOR TABLE public.ac02 WITH (publish =
 
 step "its resource"
 mkdir -p "$D/more"
-cp -r schemas/resources/social "$D/more/"
+cp -r schemas/resources/social schemas/resources/gx "$D/more/"
 cat >"$D/more/social/second.json" <<'JSON'
 {"title": "second", "type": "object", "additionalProperties": false,
  "required": ["id", "n"],
