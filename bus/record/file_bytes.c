@@ -186,7 +186,7 @@ begin_zip(struct gx_file_bytes *b, struct gx_err *e)
 	b->n_packed = b->to;
 	b->is_gzip = true;
 	b->to = 0;
-	while (b->to < 2 && !b->is_at_end) {
+	while (b->to < 4 && !b->is_at_end) {
 		enum gx_rc rc = fill(b, e);
 		if (rc != GX_OK) {
 			return rc;

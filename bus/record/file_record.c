@@ -239,8 +239,6 @@ cut_line(struct gx_file_record *rec, size_t at)
 		case GX_FILE_CLOSED:
 			goes_on = cut_closed(rec, &c);
 			break;
-		default:
-			GX_ASSERT(!"a state");
 		}
 	}
 	rec->n_text = (size_t)(c.w - rec->text);

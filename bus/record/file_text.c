@@ -147,6 +147,28 @@ decode_one(struct gx_file_text *t, const unsigned char *p, size_t n, char *out,
 	return 4;
 }
 
+/* The run of ASCII at p, eight at a time; the room has 16 to spare. */
+static inline size_t
+copy_ascii(const unsigned char *p, size_t n, char *o, char **o_end)
+{
+	size_t i = 0;
+
+	for (; n - i >= 8; i += 8) {
+		uint64_t v;
+		memcpy(&v, p + i, 8);
+		memcpy(o + i, &v, 8);
+		if ((v & UINT64_C(0x8080808080808080)) != 0) {
+			break;
+		}
+	}
+	while (i < n && p[i] < 0x80) {
+		o[i] = (char)p[i];
+		i++;
+	}
+	*o_end = o + i;
+	return i;
+}
+
 /* Whole characters; bytes at the end that are none yet are left. */
 static size_t
 decode_gb(struct gx_file_text *t, const unsigned char *p, size_t n, char *out,
@@ -158,7 +180,7 @@ decode_gb(struct gx_file_text *t, const unsigned char *p, size_t n, char *out,
 
 	while (p < end) {
 		if (*p < 0x80) {
-			*o++ = (char)*p++;
+			p += copy_ascii(p, (size_t)(end - p), o, &o);
 			continue;
 		}
 		if (end - p >= 2 && is_lead(p[0]) && p[1] >= 0x40 &&

@@ -161,8 +161,11 @@ LLVMFuzzerTestOneInput(const unsigned char *p, size_t n)
 	struct source a = read_all(all[which], text, 1u + p[1], 0, &rc);
 	struct source b = read_all(all[which], text, SIZE_MAX, 0, &rc2);
 	GX_ASSERT(rc == rc2);
-	GX_ASSERT(gx_slice_eq(gx_buf_view(&a.out), gx_buf_view(&b.out)));
-	if (a.middle > 0) {
+	/* When damage is seen depends on how much is read at a time. */
+	size_t both = a.out.n < b.out.n ? a.out.n : b.out.n;
+	GX_ASSERT(rc != GX_OK || a.out.n == b.out.n);
+	GX_ASSERT(both == 0 || memcmp(a.out.p, b.out.p, both) == 0);
+	if (a.middle > 0 && rc == GX_OK) {
 		struct source c =
 			read_all(all[which], text, 64, a.middle, &rc2);
 		GX_ASSERT(rc == rc2 && c.out.n <= a.out.n);

@@ -330,6 +330,7 @@ def packed():
             ("a second member", good + good, None), ("bytes behind", good + b"x", None),
             ("packed twice", gzip.compress(good), None),
             ("bomb", gzip.compress(b"x\n" * (200 << 20 >> 1), 9), None),
+            ("BOM", gzip.compress("\ufeffx\ny\n".encode()), want),
             ("nothing", gzip.compress(b""), (0, [], []))):
         for how in ("file", "pipe"):
             got = read_answer(run(one, data, how))
