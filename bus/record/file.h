@@ -66,15 +66,30 @@ struct gx_file_count {
 bool gx_file_is_late(const struct gx_file_layout *l, struct gx_slice begin);
 
 /*
- * Read a file to its end, handing over each row as it is complete, taken or
- * refused.
+ * A file that is being read, row by row.  in->take is not looked at.  Needs a
+ * few MiB, whatever the size of the file; lent: l, and in->ctx.
+ */
+struct gx_file;
+/* GX_REJECT "file.gzip", GX_FATAL "file.read". */
+enum gx_rc gx_file_open(const struct gx_file_layout *l,
+			const struct gx_file_in *in, struct gx_file **out,
+			struct gx_err *e) GX_MUSTCHECK;
+/*
+ * GX_OK: the next row, taken or refused, lent until the next call.  GX_AGAIN:
+ * the end, and the frame agrees.
  *
  * GX_REJECT: the whole file is refused: "file.header" (its names are not the
  * layout's, or missing), "file.frame" (leader or trailer missing or of another
  * form), "file.total" (a count or sum does not agree), "file.gzip" (damaged,
  * cut, or made to grow); the text has the line.  GX_FATAL "file.read": read()
- * or take() gave up.  Needs a few MiB, whatever the size of the file.
+ * gave up.  After these two only gx_file_close may follow.
  */
+enum gx_rc gx_file_next(struct gx_file *f, struct gx_file_row *row,
+			struct gx_err *e) GX_MUSTCHECK;
+void gx_file_close(struct gx_file **f);
+
+/* All of it in one go: GX_OK at the end, else as gx_file_next; GX_FATAL
+ * "file.read" also if take() gave up. */
 enum gx_rc gx_file_read(const struct gx_file_layout *l,
 			const struct gx_file_in *in,
 			struct gx_file_count *count,

@@ -257,6 +257,7 @@ read_column(struct maker *m, const struct gx_json *obj,
 {
 	struct gx_slice name;
 
+	c->head = gx_slice("", 0);
 	c->sum = GX_FILE_NONE;
 	c->scale = -1;
 	c->trim = m->trim;

@@ -14,15 +14,17 @@
  * cannot be read makes the sum unknown, and the file is refused, with the line
  * of that row.
  *
- * Nothing is kept between calls.  If we die on any line, the caller goes on
- * behind the last line it has noted, or begins again.
+ * A file being read is one object of one thread and holds no more than the
+ * record at hand.  If we die on any line, the caller goes on behind the last
+ * line it has noted, or begins again.
  */
 #include "record/file_int.h"
 
-struct reading {
+struct gx_file {
 	const struct gx_file_layout *l;
-	const struct gx_file_in *in;
-	struct gx_file_count *count;
+	uint64_t after;
+	struct gx_file_count count;
+	bool is_begun, has_ended;
 	struct gx_file_record rec;
 	struct gx_file_out json;
 	struct gx_file_sum sums[GX_FILE_CHECKS];
@@ -42,14 +44,14 @@ gx_file_is_late(const struct gx_file_layout *l, struct gx_slice begin)
 }
 
 static enum gx_rc
-refuse_frame(struct reading *r, const char *which, const char *why)
+refuse_frame(struct gx_file *r, const char *which, const char *why)
 {
 	return GX_ERR(r->e, GX_REJECT, "file.frame", "%s, line %llu: %s", which,
 		      (unsigned long long)r->rec.line, why);
 }
 
 static enum gx_rc
-refuse_total(struct reading *r, const char *which, uint64_t line,
+refuse_total(struct gx_file *r, const char *which, uint64_t line,
 	     const char *why)
 {
 	return GX_ERR(r->e, GX_REJECT, "file.total", "%s, line %llu: %s", which,
@@ -57,7 +59,7 @@ refuse_total(struct reading *r, const char *which, uint64_t line,
 }
 
 static void
-drop_bom(struct reading *r)
+drop_bom(struct gx_file *r)
 {
 	static const struct gx_slice boms[] = {
 		[GX_FILE_UTF8] = {"\xef\xbb\xbf", 3},
@@ -90,7 +92,7 @@ read_claim(const struct gx_file_column *c, struct gx_slice v,
 /* The line at hand is a leader or trailer of this form: what must be equal,
  * is, and what it claims is read. */
 static enum gx_rc
-read_frame(struct reading *r, const char *which,
+read_frame(struct gx_file *r, const char *which,
 	   const struct gx_file_form *form, struct gx_file_sum *claims)
 {
 	if (r->rec.reason) {
@@ -116,7 +118,7 @@ read_frame(struct reading *r, const char *which,
 
 /* Does what this form claims agree with the rows? */
 static enum gx_rc
-compare(struct reading *r, const char *which, uint64_t line,
+compare(struct gx_file *r, const char *which, uint64_t line,
 	const struct gx_file_form *form, const struct gx_file_sum *claims)
 {
 	__extension__ __int128 unit = 1000000000000;
@@ -124,7 +126,7 @@ compare(struct reading *r, const char *which, uint64_t line,
 	for (size_t i = 0; i < form->n; i++) {
 		const struct gx_file_column *c = &form->columns[i];
 		if (c->check == GX_FILE_COUNT &&
-		    claims[i].units != unit * r->count->rows) {
+		    claims[i].units != unit * r->count.rows) {
 			return refuse_total(r, which, line,
 					    "the count is not that of the "
 					    "rows");
@@ -147,7 +149,7 @@ compare(struct reading *r, const char *which, uint64_t line,
 }
 
 static enum gx_rc
-read_leader(struct reading *r)
+read_leader(struct gx_file *r)
 {
 	enum gx_rc rc = gx_file_record_next(&r->rec, &r->l->leader, r->e);
 
@@ -161,14 +163,14 @@ read_leader(struct reading *r)
 }
 
 static enum gx_rc
-refuse_header(struct reading *r, const char *why)
+refuse_header(struct gx_file *r, const char *why)
 {
 	return GX_ERR(r->e, GX_REJECT, "file.header", "line %llu: %s",
 		      (unsigned long long)r->rec.line, why);
 }
 
 static enum gx_rc
-read_header(struct reading *r)
+read_header(struct gx_file *r)
 {
 	const struct gx_file_form *form = &r->l->row;
 
@@ -199,7 +201,7 @@ read_header(struct reading *r)
 }
 
 static void
-add_sums(struct reading *r)
+add_sums(struct gx_file *r)
 {
 	for (size_t i = 0; r->l->n_sums > 0 && i < r->l->row.n; i++) {
 		const struct gx_file_column *c = &r->l->row.columns[i];
@@ -224,7 +226,7 @@ add_sums(struct reading *r)
 
 /* The fields of the record at hand as one JSON object. */
 static void
-make_json(struct reading *r)
+make_json(struct gx_file *r)
 {
 	struct gx_file_out *o = &r->json;
 	bool is_put = false, is_first = true;
@@ -258,37 +260,33 @@ make_json(struct reading *r)
 	}
 }
 
-static enum gx_rc
-hand_over(struct reading *r)
+/* The record at hand as a row. */
+static void
+make_row(struct gx_file *r, struct gx_file_row *row)
 {
-	struct gx_file_row row = {.number = r->count->rows,
-				  .line = r->rec.line,
-				  .last_line = r->rec.last_line};
-
+	memset(row, 0, sizeof(*row));
+	row->number = r->count.rows;
+	row->line = r->rec.line;
+	row->last_line = r->rec.last_line;
 	if (!r->rec.reason) {
 		make_json(r);
 	}
-	if (r->rec.reason) {
-		row.reason = r->rec.reason;
-		r->count->refused++;
-		if (r->rec.column < r->l->row.n) {
-			row.column = r->l->row.columns[r->rec.column].name;
-		}
-	} else {
-		row.json = gx_slice(r->json.p, r->json.n);
-		row.values = r->rec.fields;
+	if (!r->rec.reason) {
+		row->json = gx_slice(r->json.p, r->json.n);
+		row->values = r->rec.fields;
+		return;
 	}
-	if (!r->in->take(r->in->ctx, &row)) {
-		return GX_ERR(r->e, GX_FATAL, "file.read",
-			      "the records could not be handed on");
+	row->reason = r->rec.reason;
+	r->count.refused++;
+	if (r->rec.column < r->l->row.n) {
+		row->column = r->l->row.columns[r->rec.column].name;
 	}
-	return GX_OK;
 }
 
 /* The record that comes next is the last line of the file, and the layout has
  * a trailer. */
 static enum gx_rc
-is_trailer(struct reading *r, bool *is_last)
+is_trailer(struct gx_file *r, bool *is_last)
 {
 	*is_last = false;
 	return r->l->trailer.n > 0
@@ -297,7 +295,7 @@ is_trailer(struct reading *r, bool *is_last)
 }
 
 static enum gx_rc
-read_trailer(struct reading *r, struct gx_file_sum *claims)
+read_trailer(struct gx_file *r, struct gx_file_sum *claims)
 {
 	const struct gx_file_form *form = &r->l->trailer;
 	enum gx_rc rc = gx_file_record_next(&r->rec, form, r->e);
@@ -306,37 +304,10 @@ read_trailer(struct reading *r, struct gx_file_sum *claims)
 	return rc == GX_OK ? read_frame(r, "trailer", form, claims) : rc;
 }
 
-/* Up to the trailer or the end. */
+/* What stands before the rows. */
 static enum gx_rc
-read_rows(struct reading *r, bool *has_trailer)
+begin_file(struct gx_file *r)
 {
-	enum gx_rc rc;
-
-	for (;;) {
-		rc = is_trailer(r, has_trailer);
-		if (rc != GX_OK || *has_trailer) {
-			return rc;
-		}
-		rc = gx_file_record_next(&r->rec, &r->l->row, r->e);
-		if (rc != GX_OK) {
-			return rc == GX_AGAIN ? GX_OK : rc;
-		}
-		r->count->rows++;
-		add_sums(r);
-		if (r->in->take && r->rec.line > r->in->after) {
-			rc = hand_over(r);
-		}
-		if (rc != GX_OK) {
-			return rc;
-		}
-	}
-}
-
-static enum gx_rc
-read_file(struct reading *r)
-{
-	struct gx_file_sum claims[2 * GX_FILE_CHECKS];
-	bool has_trailer = false;
 	enum gx_rc rc = GX_OK;
 
 	drop_bom(r);
@@ -346,40 +317,120 @@ read_file(struct reading *r)
 	if (rc == GX_OK && r->l->has_header) {
 		rc = read_header(r);
 	}
-	if (rc == GX_OK) {
-		rc = read_rows(r, &has_trailer);
-	}
-	if (rc == GX_OK && r->l->trailer.n > 0) {
+	r->is_begun = rc == GX_OK;
+	return rc;
+}
+
+/* The rows are over: GX_AGAIN if everything agrees. */
+static enum gx_rc
+end_file(struct gx_file *r, bool has_trailer)
+{
+	struct gx_file_sum claims[2 * GX_FILE_CHECKS];
+	enum gx_rc rc = GX_OK;
+
+	if (r->l->trailer.n > 0) {
 		rc = has_trailer ? read_trailer(r, claims)
 				 : refuse_frame(r, "trailer", "it is missing");
 	}
-	if (rc != GX_OK) {
-		return rc;
+	if (rc == GX_OK) {
+		rc = compare(r, "leader", r->leader_line, &r->l->leader,
+			     r->leader_sums);
 	}
-	rc = compare(r, "leader", r->leader_line, &r->l->leader,
-		     r->leader_sums);
-	return rc == GX_OK ? compare(r, "trailer", r->rec.line, &r->l->trailer,
-				     claims)
-			   : rc;
+	if (rc == GX_OK) {
+		rc = compare(r, "trailer", r->rec.line, &r->l->trailer, claims);
+	}
+	r->has_ended = rc == GX_OK;
+	return rc == GX_OK ? GX_AGAIN : rc;
+}
+
+/* The next row behind "after", or the end.  row == NULL: only look. */
+static enum gx_rc
+next_row(struct gx_file *r, struct gx_file_row *row, struct gx_err *e)
+{
+	bool has_trailer;
+
+	r->e = e;
+	if (r->has_ended) {
+		return GX_AGAIN;
+	}
+	enum gx_rc rc = r->is_begun ? GX_OK : begin_file(r);
+	while (rc == GX_OK) {
+		rc = is_trailer(r, &has_trailer);
+		if (rc == GX_OK && has_trailer) {
+			return end_file(r, true);
+		}
+		if (rc == GX_OK) {
+			rc = gx_file_record_next(&r->rec, &r->l->row, e);
+		}
+		if (rc == GX_AGAIN) {
+			return end_file(r, false);
+		}
+		if (rc != GX_OK) {
+			break;
+		}
+		r->count.rows++;
+		add_sums(r);
+		if (row && r->rec.line > r->after) {
+			make_row(r, row);
+			break;
+		}
+	}
+	return rc;
+}
+
+enum gx_rc
+gx_file_open(const struct gx_file_layout *l, const struct gx_file_in *in,
+	     struct gx_file **out, struct gx_err *e)
+{
+	struct gx_file *r = gx_mem_new(sizeof(*r));
+
+	r->l = l;
+	r->after = in->after;
+	enum gx_rc rc = gx_file_record_open(&r->rec, l, in, e);
+	if (rc != GX_OK) {
+		gx_file_close(&r);
+	}
+	*out = r;
+	return rc;
+}
+
+enum gx_rc
+gx_file_next(struct gx_file *f, struct gx_file_row *row, struct gx_err *e)
+{
+	return next_row(f, row, e);
+}
+
+void
+gx_file_close(struct gx_file **f)
+{
+	if (!f || !*f) {
+		return;
+	}
+	gx_file_record_close(&(*f)->rec);
+	gx_mem_free((*f)->json.p);
+	gx_mem_free(*f);
+	*f = NULL;
 }
 
 enum gx_rc
 gx_file_read(const struct gx_file_layout *l, const struct gx_file_in *in,
 	     struct gx_file_count *count, struct gx_err *e)
 {
-	struct reading *r = gx_mem_new(sizeof(*r));
+	struct gx_file_row row;
+	struct gx_file *f;
 
 	memset(count, 0, sizeof(*count));
-	r->l = l;
-	r->in = in;
-	r->count = count;
-	r->e = e;
-	enum gx_rc rc = gx_file_record_open(&r->rec, l, in, e);
-	if (rc == GX_OK) {
-		rc = read_file(r);
+	enum gx_rc rc = gx_file_open(l, in, &f, e);
+	while (rc == GX_OK) {
+		rc = next_row(f, in->take ? &row : NULL, e);
+		if (rc == GX_OK && !in->take(in->ctx, &row)) {
+			rc = GX_ERR(e, GX_FATAL, "file.read",
+				    "the records could not be handed on");
+		}
 	}
-	gx_file_record_close(&r->rec);
-	gx_mem_free(r->json.p);
-	gx_mem_free(r);
-	return rc;
+	if (f) {
+		*count = f->count;
+	}
+	gx_file_close(&f);
+	return rc == GX_AGAIN ? GX_OK : rc;
 }

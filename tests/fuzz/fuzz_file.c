@@ -29,7 +29,8 @@ static const char *const layouts[] = {
 	"\"type\":\"month\"},{\"name\":\"b\",\"type\":\"boolean\"}],"
 	"\"trailer\":{\"columns\":[{\"count\":true},{\"sum\":\"n\"}]}}",
 	"{\"format\":\"fixed\",\"encoding\":\"gb18030\",\"columns\":[{\"name\":"
-	"\"a\",\"width\":4},{\"name\":\"n\",\"width\":2,\"type\":\"decimal\","
+	"\"a\",\"item\":null,\"width\":4},{\"name\":\"n\",\"width\":2,\"type\":"
+	"\"decimal\","
 	"\"implied\":1}]," TAIL "}",
 	"{\"format\":\"fixed\",\"encoding\":\"gb18030\",\"width_unit\":"
 	"\"characters\",\"columns\":[{\"name\":\"a\",\"width\":2,\"trim\":"
