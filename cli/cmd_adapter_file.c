@@ -153,7 +153,7 @@ write_all(int fd, const char *p, size_t n)
 static int
 spool(struct preview *v)
 {
-	static char piece[65536];
+	char piece[65536];
 	ptrdiff_t n;
 	int fd = open_nameless();
 

@@ -138,14 +138,9 @@ read_text(struct maker *m, const struct gx_json *obj, const char *key,
 {
 	const struct gx_json *v = gx_json_get(obj, key);
 
-	*out = gx_slice("", 0);
-	if (v && v->type != GX_JSON_STRING) {
-		return refuse(m, key, "must be a string");
-	}
-	if (v) {
-		*out = v->text;
-	}
-	return true;
+	*out = v ? v->text : gx_slice("", 0);
+	return !v || v->type == GX_JSON_STRING ||
+	       refuse(m, key, "must be a string");
 }
 
 static struct gx_slice
