@@ -159,7 +159,7 @@ install: all
 		$(SHARE)/bash-completion/completions
 	install -m 755 build/gxbus build/gxbusd $(DESTDIR)$(PREFIX)/bin
 	cp -r --no-preserve=mode schemas/resources schemas/sql schemas/maps \
-		schemas/xsd $(SHARE)/gxbus
+		schemas/xsd schemas/layouts $(SHARE)/gxbus
 	install -m 644 conf/gxbusd.conf $(SHARE)/gxbus
 	install -m 644 conf/adapters/*.json $(SHARE)/gxbus/adapters
 	install -m 644 conf/nginx/*.conf $(SHARE)/gxbus/nginx

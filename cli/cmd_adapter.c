@@ -36,7 +36,11 @@ gx_cmd_adapter_preview(int argc, char **argv)
 	if (type && strcmp(type, "xml") == 0) {
 		return gx_cmd_adapter_preview_xml(argc, argv);
 	}
+	if (type && strcmp(type, "file") == 0) {
+		return gx_cmd_adapter_preview_file(argc, argv);
+	}
 	return gx_raw_fail(GX_X_USAGE, "cli.usage",
-			   "--type must say which kind of input it is: xml",
+			   "--type must say which kind of input it is: file "
+			   "or xml",
 			   NULL);
 }

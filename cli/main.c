@@ -114,8 +114,9 @@ static const struct gx_command commands[] = {
 	 "gxbus schema check --syntax document.json",
 	 false},
 	{"adapter preview", NULL, gx_cmd_adapter_preview, "[FILE]", 0, 0,
-	 "Print what a document would publish, and what is refused",
-	 "type,map,xsd",
+	 "Print what a file or document would publish, and what is refused",
+	 "type,layout,map,xsd",
+	 "gxbus adapter preview --type file --layout L.json deposits.txt\n"
 	 "gxbus adapter preview --type xml --map M.json projects.xml\n"
 	 "gxbus adapter preview --type xml --xsd X.xsd --map M.json "
 	 "projects.xml",

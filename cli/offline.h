@@ -8,7 +8,8 @@
 
 int gx_cmd_schema_check(int argc, char **argv);
 int gx_cmd_adapter_preview(int argc, char **argv);
-/* The same words, with --type xml among them. */
+/* The same words, with --type file or --type xml among them. */
+int gx_cmd_adapter_preview_file(int argc, char **argv);
 int gx_cmd_adapter_preview_xml(int argc, char **argv);
 int gx_cmd_record_check_id(int argc, char **argv);
 int gx_cmd_evidence_root(int argc, char **argv);

@@ -11,7 +11,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 export OUT=${OUT:-build/obj}
 
-[ $# -gt 0 ] || set -- seal validator xml link sink latency
+[ $# -gt 0 ] || set -- seal validator file xml link sink latency
 rc=0
 for part; do
 	echo "== $part"
