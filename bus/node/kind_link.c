@@ -8,9 +8,12 @@
  * connections.  A link-up takes no gx.down.*: what came down never goes up.
  *
  * One link copies one topic.  A flow of several is a row of links that take
- * turns; when one is in trouble the flow is opened anew with all of them,
- * which costs nothing but a look at the receiving log.  While nothing comes,
- * each waits a moment in its turn.
+ * turns; when a server is in trouble the flow is opened anew with all of them,
+ * which costs nothing but a look at the receiving log.  A link that cannot go
+ * on, because its logs contradict each other, is left alone and named in the
+ * state of the flow until it is opened anew; the others copy on, and only if
+ * none is left the flow stops.  While nothing comes, each waits a moment in its
+ * turn.
  *
  * A link needs no database: what the receiving log holds says where to go on.
  * Whether there is a node above, and another than this one, is checked for
@@ -21,6 +24,7 @@
  */
 #include "node/kind.h"
 
+#include "base/log.h"
 #include "flow/link.h"
 #include "node/node.h"
 
@@ -30,9 +34,33 @@
 #define TURN_MS 20 /* at most, for one of several */
 
 struct links {
-	void *link[LINKS_MAX]; /* of gx_link_ops */
+	void *link[LINKS_MAX];	       /* of gx_link_ops */
+	struct gx_err left[LINKS_MAX]; /* code set: it is left alone */
 	size_t n;
 };
+
+/* After one link's error: it is left alone, or all begin anew.  GX_OK: the
+ * others go on. */
+static enum gx_rc
+leave(struct links *ls, size_t i, enum gx_rc rc, struct gx_err *e)
+{
+	size_t n_left = 0;
+
+	if (rc != GX_FATAL && rc != GX_REJECT) {
+		return rc;
+	}
+	ls->left[i] = *e;
+	gx_link_ops.close(ls->link[i]);
+	for (size_t k = 0; k < ls->n; k++) {
+		n_left += ls->left[k].code != NULL;
+	}
+	if (n_left == ls->n) {
+		return rc;
+	}
+	gx_log_err(GX_LOG_ERROR, e);
+	e->code = NULL;
+	return GX_OK;
+}
 
 static enum gx_rc
 open_links(void *flow, struct gx_err *e)
@@ -40,8 +68,12 @@ open_links(void *flow, struct gx_err *e)
 	struct links *ls = flow;
 	enum gx_rc rc = GX_OK;
 
+	memset(ls->left, 0, sizeof ls->left);
 	for (size_t i = 0; rc == GX_OK && i < ls->n; i++) {
 		rc = gx_link_ops.open(ls->link[i], e);
+		if (rc != GX_OK) {
+			rc = leave(ls, i, rc, e);
+		}
 	}
 	return rc;
 }
@@ -50,12 +82,19 @@ static enum gx_rc
 step_all(struct links *ls, int timeout_ms, bool *did, struct gx_err *e)
 {
 	for (size_t i = 0; i < ls->n; i++) {
-		enum gx_rc rc = gx_link_ops.step(ls->link[i], timeout_ms, e);
+		enum gx_rc rc;
 
-		if (rc != GX_OK && rc != GX_AGAIN) {
-			return rc;
+		if (ls->left[i].code != NULL) {
+			continue;
 		}
+		rc = gx_link_ops.step(ls->link[i], timeout_ms, e);
 		*did |= rc == GX_OK;
+		if (rc != GX_OK && rc != GX_AGAIN) {
+			rc = leave(ls, i, rc, e);
+			if (rc != GX_OK) {
+				return rc;
+			}
+		}
 	}
 	return GX_OK;
 }
@@ -97,6 +136,9 @@ status_links(void *flow, struct gx_jw *w)
 	for (size_t i = 0; i < ls->n; i++) {
 		gx_jw_begin(w, '{');
 		gx_link_ops.status(ls->link[i], w);
+		gx_jw_kv_str(w, "code", ls->left[i].code);
+		gx_jw_kv_str(w, "detail",
+			     ls->left[i].code ? ls->left[i].text : NULL);
 		gx_jw_end(w, '}');
 	}
 	gx_jw_end(w, ']');

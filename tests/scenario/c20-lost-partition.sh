@@ -87,8 +87,8 @@ stream_says "" other || fail "the neighbour stands still"
 # link_left: partition and code of what the link does not copy
 link_left() {
 	ask gx_city "SELECT s ->> 'partition', s ->> 'code' FROM gx_flow,
-jsonb_array_elements(status #> '{detail,stopped}') s
-WHERE status -> 'detail' ? 'resumes'"
+jsonb_array_elements(status #> '{detail,links}') l,
+jsonb_array_elements(l -> 'stopped') s WHERE flow = 'up'"
 }
 is_left() {
 	[ "$(link_left)" = "$1" ]
@@ -103,9 +103,7 @@ rm -rf "$dir"
 mv "$D/aside" "$dir"
 start_brokers city
 wait_until 90 stream_says "" social
-link=$(ask gx_city "SELECT flow FROM gx_flow
-WHERE status -> 'detail' ? 'resumes'")
-cli city flow restart "$link" >"$D/o" 2>&1 || fail "restart: $(cat "$D/o")"
+cli city flow restart up >"$D/o" 2>&1 || fail "restart: $(cat "$D/o")"
 wait_until 60 has_rows gx_hub social 350
 wait_until 60 heads_equal
 wait_until 60 same_set
