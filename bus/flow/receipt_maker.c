@@ -28,8 +28,8 @@
  * ask for another; nor do streams that this node makes for others under its
  * own org gx, of which it applies nothing.
  *
- * A stream whose row stands below its receipt, or at the same seq with another
- * head, is evidence of a restored or edited table: we have said more than we
+ * A stream whose row stands below its receipt, or has another history up to
+ * there, is evidence of a restored or edited table: we have said more than we
  * hold.  That is told aloud, and no further receipt is made for it.
  */
 #include "flow/receipt_maker.h"
@@ -53,6 +53,13 @@
 	"split_part(s.stream, '/', 5) NOT LIKE 'gx.%' AND NOT (s.is_own AND "  \
 	"split_part(s.stream, '/', 3) = 'gx') "
 
+/* The batch that was receipted last is still known here, and is another: the
+ * row has grown past it from elsewhere. */
+#define OTHER_HISTORY                                                          \
+	"NOT coalesce((SELECT b.first + b.n = r.next_seq AND b.head = r.head " \
+	"FROM gx_batch b WHERE b.stream = s.stream AND b.first < r.next_seq "  \
+	"ORDER BY b.first DESC LIMIT 1), true)"
+
 struct gx_receipt_maker {
 	unsigned magic;
 	char flow[64], node[40], origin[64], stream[GX_STREAM_MAX + 1];
@@ -63,6 +70,7 @@ struct gx_receipt_maker {
 	struct gx_pg *pg;
 	int64_t look_at_ms, ahead_at_ms;
 	int64_t n_made, n_ahead;
+	char after[GX_STREAM_MAX + 1]; /* where the next look goes on */
 
 	/* The look in hand. */
 	struct gx_outbox_row rows[AT_ONCE];
@@ -157,6 +165,7 @@ open_maker(void *flow, struct gx_err *e)
 	}
 	m->look_at_ms = 0;
 	m->ahead_at_ms = 0;
+	m->after[0] = '\0';
 	return rc;
 }
 
@@ -176,6 +185,8 @@ enum col {
 static enum gx_rc
 look(struct gx_receipt_maker *m, const struct gx_rows **r, struct gx_err *e)
 {
+	const char *after = m->after;
+
 	return gx_pg_query(
 		m->pg,
 		"SELECT s.stream, s.epoch, s.next_seq, s.head, s.n_aside, "
@@ -186,8 +197,9 @@ look(struct gx_receipt_maker *m, const struct gx_rows **r, struct gx_err *e)
 		"seq < s.next_seq ORDER BY seq LIMIT 1000) q) FROM gx_stream s "
 		"LEFT JOIN gx_receipted r ON r.stream = s.stream "
 		"WHERE " RECEIPTED "AND s.next_seq > coalesce(r.next_seq, 1) "
-		"ORDER BY s.stream COLLATE \"C\" LIMIT 200",
-		0, NULL, r, e);
+		"AND s.stream COLLATE \"C\" > $1 AND NOT (" OTHER_HISTORY
+		") ORDER BY s.stream COLLATE \"C\" LIMIT 200",
+		1, &after, r, e);
 }
 
 /* One element of an array literal; values here need no escape. */
@@ -493,7 +505,8 @@ look_ahead(struct gx_receipt_maker *m, struct gx_err *e)
 		m->pg,
 		"SELECT count(*), coalesce(min(s.stream), '') FROM gx_stream s "
 		"JOIN gx_receipted r ON r.stream = s.stream WHERE s.next_seq < "
-		"r.next_seq OR (s.next_seq = r.next_seq AND s.head <> r.head)",
+		"r.next_seq OR (s.next_seq = r.next_seq AND s.head <> r.head) "
+		"OR " OTHER_HISTORY,
 		0, NULL, &r, e);
 	struct gx_err found = {0};
 	int64_t n = rc == GX_OK ? gx_rows_int(r, 0, 0) : m->n_ahead;
@@ -510,6 +523,17 @@ look_ahead(struct gx_receipt_maker *m, struct gx_err *e)
 }
 
 /* ---- stepping ---- */
+
+/* Where more streams move than one look takes, the next begins behind its
+ * last: none waits for ever behind others. */
+static void
+go_on_after(struct gx_receipt_maker *m, const struct gx_rows *r)
+{
+	int n = gx_rows_n(r);
+
+	(void)snprintf(m->after, sizeof m->after, "%s",
+		       n == AT_ONCE ? gx_rows_str(r, n - 1, COL_STREAM) : "");
+}
 
 static enum gx_rc
 step_maker(void *flow, int timeout_ms, struct gx_err *e)
@@ -530,9 +554,13 @@ step_maker(void *flow, int timeout_ms, struct gx_err *e)
 	}
 	m->look_at_ms = gx_mono_ms() + m->every_ms;
 	if (rc == GX_OK) {
+		rc = check_flushes(m, e);
+	}
+	if (rc == GX_OK) {
 		rc = look(m, &r, e);
 	}
 	if (rc == GX_OK) {
+		go_on_after(m, r);
 		rc = say(m, r, sign_applied, move_receipted, e);
 	}
 	if (rc == GX_OK) {

@@ -195,9 +195,31 @@ gx_store_pg_unlist(char **list, size_t *n, struct gx_slice name)
 
 /* ---- connection ---- */
 
+/* A node below that is not in our configuration any more, or not in that of
+ * this daemon, is still owed what it subscribed to. */
+static enum gx_rc
+find_gives(struct gx_store_pg *st, struct gx_err *e)
+{
+	const struct gx_rows *r;
+	enum gx_rc rc = gx_pg_query(
+		st->pg, "SELECT to_regclass('gx_subscription') IS NOT NULL", 0,
+		NULL, &r, e);
+
+	if (rc == GX_OK && gx_rows_bool(r, 0, 0)) {
+		rc = gx_pg_query(st->pg,
+				 "SELECT EXISTS (SELECT 1 FROM "
+				 "gx_subscription WHERE by <> 'ended')",
+				 0, NULL, &r, e);
+		st->gives = rc == GX_OK && gx_rows_bool(r, 0, 0);
+	}
+	return rc;
+}
+
 enum gx_rc
 gx_store_pg_connect(struct gx_store_pg *st, struct gx_err *e)
 {
+	enum gx_rc rc;
+
 	if (st->pg != NULL && gx_pg_alive(st->pg)) {
 		return GX_OK;
 	}
@@ -206,7 +228,8 @@ gx_store_pg_connect(struct gx_store_pg *st, struct gx_err *e)
 		st->tables[i].has_temp = false;
 		st->tables[i].is_temp_full = false;
 	}
-	return gx_pg_open(st->conninfo, st->app, false, &st->pg, e);
+	rc = gx_pg_open(st->conninfo, st->app, false, &st->pg, e);
+	return rc == GX_OK && !st->gives ? find_gives(st, e) : rc;
 }
 
 enum gx_rc

@@ -24,9 +24,11 @@
  * If we die on any line the transaction is rolled back with the rows that it
  * was about: shown, said and stored are one.
  */
+#include "base/text.h"
 #include "flow/outbox.h"
 #include "flow/store_pg_int.h"
 #include "flow/worker.h"
+#include "trust/sm.h"
 
 #define STATEMENT_BYTES (1u << 20)
 #define CHUNK 50 /* PostgreSQL takes 100 arguments */
@@ -109,6 +111,14 @@ put_concerns(struct gx_buf *b, const struct gx_resource *r)
 		b, " AND split_part(b.gx_origin, '/', 2) <> ALL (s.subtree)");
 }
 
+static void
+put_table(struct gx_buf *b, const struct gx_resource *r)
+{
+	(void)gx_pg_ident(b, r->domain);
+	(void)gx_buf_putc(b, '.');
+	(void)gx_pg_ident(b, r->table);
+}
+
 /* $1 this node, $2 resource, and then either $3 origins and $4 keys touched,
  * or $3 the child whose whole view is walked. */
 static void
@@ -127,9 +137,7 @@ put_statement(struct gx_buf *b, const struct gx_resource *r, bool is_walk)
 				    "FROM unnest($3::text[], $4::text[]) "
 				    "u(origin, key)");
 	if (is_walk) {
-		(void)gx_pg_ident(b, r->domain);
-		(void)gx_buf_putc(b, '.');
-		(void)gx_pg_ident(b, r->table);
+		put_table(b, r);
 		(void)gx_buf_puts(b, " UNION SELECT g.origin, g.key FROM "
 				     "gx_shown g JOIN s ON g.view = s.view");
 	}
@@ -137,27 +145,34 @@ put_statement(struct gx_buf *b, const struct gx_resource *r, bool is_walk)
 			     "t.origin, t.key, ");
 	put_record(b, r);
 	(void)gx_buf_puts(b, " AS d FROM t JOIN ");
-	(void)gx_pg_ident(b, r->domain);
-	(void)gx_buf_putc(b, '.');
-	(void)gx_pg_ident(b, r->table);
+	put_table(b, r);
 	(void)gx_buf_puts(b, " b ON b.gx_origin = t.origin AND "
 			     "b.gx_key = t.key JOIN s ON ");
 	put_concerns(b, r);
+	/* Joined with tables by their keys, and not with each other: what a
+	 * transaction has touched may be many thousands. */
+	(void)gx_buf_puts(
+		b, "), ch AS MATERIALIZED (SELECT n.*, encode(sha256("
+		   "convert_to(n.d, 'UTF8')), 'hex') AS digest FROM n LEFT "
+		   "JOIN gx_shown g ON g.view = n.view AND g.origin = n.origin "
+		   "AND g.key = n.key WHERE g.digest IS DISTINCT FROM "
+		   "encode(sha256(convert_to(n.d, 'UTF8')), 'hex')), "
+		   "put AS (INSERT INTO gx_shown AS g (view, origin, key, "
+		   "digest) SELECT view, origin, key, digest FROM ch "
+		   "ON CONFLICT (view, origin, key) DO UPDATE SET "
+		   "digest = excluded.digest), "
+		   "gone AS (DELETE FROM gx_shown g USING t, s WHERE "
+		   "g.view = s.view AND g.origin = t.origin AND "
+		   "g.key = t.key AND NOT EXISTS (SELECT 1 FROM ");
+	put_table(b, r);
+	(void)gx_buf_puts(b, " b WHERE b.gx_origin = t.origin AND "
+			     "b.gx_key = t.key AND ");
+	put_concerns(b, r);
 	(void)gx_buf_puts(
 		b,
-		"), put AS (INSERT INTO gx_shown AS g (view, origin, key, "
-		"digest) SELECT view, origin, key, encode(sha256(convert_to(d, "
-		"'UTF8')), 'hex') FROM n ON CONFLICT (view, origin, key) "
-		"DO UPDATE SET digest = excluded.digest "
-		"WHERE g.digest <> excluded.digest "
-		"RETURNING view, origin, key), "
-		"gone AS (DELETE FROM gx_shown g USING t, s WHERE "
-		"g.view = s.view AND g.origin = t.origin AND g.key = t.key AND "
-		"NOT EXISTS (SELECT 1 FROM n WHERE n.view = g.view AND "
-		"n.origin = g.origin AND n.key = g.key) "
-		"RETURNING s.maker, g.view, g.origin, g.key), "
-		"c AS (SELECT maker, view, origin, key, 'u' AS op, d FROM put "
-		"JOIN n USING (view, origin, key) UNION ALL "
+		") RETURNING s.maker, g.view, g.origin, g.key), "
+		"c AS (SELECT maker, view, origin, key, 'u' AS op, d FROM ch "
+		"UNION ALL "
 		"SELECT maker, view, origin, key, 'd', '' FROM gone), "
 		"h AS (UPDATE gx_outbox_head h SET last_id = h.last_id + k.n "
 		"FROM (SELECT maker, count(*) AS n FROM c GROUP BY maker) k "
@@ -263,21 +278,24 @@ gx_store_pg_show(struct gx_store_pg *st, bool small, struct gx_err *e)
 
 /* ---- subscriptions ---- */
 
-/* $1 child, $2 resource, $3 by, $4 value, $5 subtree; no row: it is so. */
+/* $1 child, $2 resource, $3 by, $4 value, $5 subtree, $6 digest of the
+ * declaration, which names the item and the form; no row: it is so. */
 static enum gx_rc
-note_subscription(struct gx_store_pg *st, const char *const params[5],
+note_subscription(struct gx_store_pg *st, const char *const params[6],
 		  bool *is_new, struct gx_err *e)
 {
 	const struct gx_rows *r;
 	enum gx_rc rc = gx_pg_query(
 		st->pg,
 		"INSERT INTO gx_subscription AS s (child, resource, by, value, "
-		"subtree) VALUES ($1, $2, $3, $4, $5::text[]) "
+		"subtree, declared) VALUES ($1, $2, $3, $4, $5::text[], $6) "
 		"ON CONFLICT (child, resource) DO UPDATE SET by = excluded.by, "
 		"value = excluded.value, subtree = excluded.subtree, "
-		"since = now() WHERE (s.by, s.value, s.subtree) <> "
-		"(excluded.by, excluded.value, excluded.subtree) RETURNING 1",
-		5, params, &r, e);
+		"declared = excluded.declared, "
+		"since = now() WHERE (s.by, s.value, s.subtree, s.declared) <> "
+		"(excluded.by, excluded.value, excluded.subtree, "
+		"excluded.declared) RETURNING 1",
+		6, params, &r, e);
 
 	*is_new = rc == GX_OK && gx_rows_n(r) > 0;
 	return rc;
@@ -306,14 +324,25 @@ put_subtree(struct gx_buf *b, const char *const *subtree)
 	(void)gx_buf_putc(b, '}');
 }
 
+static void
+digest_of(const struct gx_resource *r, char out[2 * GX_HASH + 1])
+{
+	unsigned char sum[GX_HASH];
+
+	gx_sm3(r->text.p, r->text.n, sum);
+	gx_hex(sum, sizeof sum, out);
+}
+
 static enum gx_rc
 subscribe(struct gx_store_pg *st, struct spg_table *t,
 	  const struct gx_store_pg_give *g, struct gx_err *e)
 {
 	const char *by =
 		t->r->return_by == GX_RETURN_REGION ? "region" : "stream";
-	const char *params[5] = {g->child, t->r->name,
-				 g->is_ended ? "ended" : by, g->region, NULL};
+	char declared[2 * GX_HASH + 1];
+	const char *params[6] = {
+		g->child,  t->r->name, g->is_ended ? "ended" : by,
+		g->region, NULL,       declared};
 	char origin[GX_STREAM_MAX + 1];
 	bool is_new = false;
 	struct gx_buf subtree;
@@ -321,6 +350,7 @@ subscribe(struct gx_store_pg *st, struct spg_table *t,
 
 	(void)snprintf(origin, sizeof(origin), "/%s/gx/down-%s", st->node,
 		       g->child);
+	digest_of(t->r, declared);
 	gx_buf_init(&subtree, 64u << 10);
 	put_subtree(&subtree, g->subtree);
 	params[4] = gx_buf_str(&subtree);

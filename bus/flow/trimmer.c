@@ -6,7 +6,10 @@
  * hop of gx.batch.* is the node above; of gx.down.<child> it is that child; a
  * node with none above, and what came down to it, has no next hop.  A receipt
  * counts only if the head it names is ours at that seq: a hop that holds
- * another history has receipted nothing of this one.
+ * another history has receipted nothing of this one.  The age counts from when
+ * we knew of the receipt: a hop that has just taken it, and is then brought
+ * back from yesterday, finds it here.  Where nobody receipts it counts from our
+ * own reader's taking it.
  *
  * Streams of the bus's own resources (gx.*) get no receipts and go by age, but
  * never before the log of the node above really holds them: its last message
@@ -162,26 +165,52 @@ find_copied(struct gx_trimmer *t, const struct place *p, int64_t *copied,
 	return rc;
 }
 
+/* Note up to where the hop has receipted, with our head, and when we knew: at
+ * most a hundred times within the age, whatever it is. */
+#define NOTE_SQL                                                               \
+	"INSERT INTO gx_trim_seen (stream, upto) SELECT s.stream, "            \
+	"max(t.seq) FROM gx_stream s JOIN %s t ON t.stream = s.stream JOIN "   \
+	"LATERAL (SELECT b.first + b.n - 1 AS last, b.head FROM gx_batch b "   \
+	"WHERE b.stream = t.stream AND b.first <= t.seq ORDER BY b.first "     \
+	"DESC LIMIT 1) b ON b.last = t.seq AND b.head = t.head WHERE "         \
+	"s.topic = $1 AND s.partition = $2::integer AND t.sink = $3 AND "      \
+	"t.verdict IN ('applied', 'held') GROUP BY s.stream HAVING "           \
+	"max(t.seq) > coalesce((SELECT max(x.upto) FROM gx_trim_seen x WHERE " \
+	"x.stream = s.stream), 0) AND coalesce((SELECT max(x.seen_at) FROM "   \
+	"gx_trim_seen x WHERE x.stream = s.stream), '-infinity') <= now() - "  \
+	"$4::bigint * interval '0.01 ms'"
+
+/* Those that a later one, old enough too, makes needless. */
+#define FORGET_SEEN_SQL                                                        \
+	"DELETE FROM gx_trim_seen x USING gx_trim_seen y WHERE y.stream = "    \
+	"x.stream AND y.upto > x.upto AND y.seen_at <= now() - $1::bigint * "  \
+	"interval '1 ms'"
+
 /* Streams of the place with the last seq that may go, NULL any; then their
  * batches, and whether each may. */
 #define FREE_SQL                                                               \
-	"WITH s AS (SELECT stream, stopped_at, split_part(stream, '/', 5) "    \
-	"LIKE 'gx.%%' OR $3 = '' AS by_age FROM gx_stream WHERE topic = $1 "   \
-	"AND partition = $2::integer), "                                       \
-	"r AS (SELECT s.stream, CASE WHEN NOT s.by_age THEN coalesce(("        \
-	"SELECT max(t.seq) FROM %s t JOIN gx_batch b ON b.stream = t.stream "  \
-	"AND b.first + b.n - 1 = t.seq AND b.head = t.head WHERE "             \
-	"t.sink = $3 AND t.stream = s.stream AND "                             \
-	"t.verdict IN ('applied', 'held')), 0) END AS upto FROM s), "          \
-	"b AS (SELECT coalesce(b.at_offset, 0) AS at_offset, "                 \
-	"(r.upto IS NULL OR b.first + b.n - 1 <= r.upto) AND b.taken_at < "    \
-	"now() - $4::bigint * interval '1 ms' AND ($5::bigint IS NULL OR "     \
-	"coalesce(b.at_offset, 0) < $5::bigint) AS is_free "                   \
-	"FROM gx_batch b JOIN r USING (stream)) "                              \
+	"WITH s AS MATERIALIZED (SELECT stream, stopped_at, "                  \
+	"split_part(stream, '/', 5) LIKE 'gx.%' OR $3 = '' AS by_age FROM "    \
+	"gx_stream WHERE topic = $1 AND partition = $2::integer), "            \
+	"r AS MATERIALIZED (SELECT s.stream, CASE WHEN NOT s.by_age THEN "     \
+	"coalesce((SELECT max(x.upto) FROM gx_trim_seen x WHERE x.stream = "   \
+	"s.stream AND x.seen_at <= now() - $4::bigint * interval '1 ms'), 0) " \
+	"END AS upto FROM s), "                                                \
+	"b AS (SELECT coalesce(b.at_offset, 0) AS at_offset, CASE WHEN "       \
+	"r.upto "                                                              \
+	"IS NULL THEN b.taken_at < now() - $4::bigint * interval '1 ms' ELSE " \
+	"b.first + b.n - 1 <= r.upto END AND ($5::bigint IS NULL OR "          \
+	"coalesce(b.at_offset, 0) < $5::bigint) AS is_free FROM r CROSS JOIN " \
+	"LATERAL (SELECT at_offset, first, n, taken_at FROM gx_batch WHERE "   \
+	"stream = r.stream ORDER BY first LIMIT 20000) b) "                    \
 	"SELECT least(min(at_offset) FILTER (WHERE NOT is_free), "             \
 	"max(at_offset) FILTER (WHERE is_free) + 1, (SELECT next_offset "      \
 	"FROM gx_read WHERE topic = $1 AND partition = $2::integer), "         \
-	"(SELECT min(stopped_at) FROM s)) FROM b HAVING bool_or(is_free)"
+	"(SELECT min(stopped_at) FROM s), (SELECT min(l.at) FROM (SELECT "     \
+	"max(b.at_offset) AS at, count(*) AS n FROM r CROSS JOIN LATERAL "     \
+	"(SELECT at_offset FROM gx_batch WHERE stream = r.stream ORDER BY "    \
+	"first LIMIT 20000) b GROUP BY r.stream) l WHERE l.n = 20000)) "       \
+	"FROM b HAVING bool_or(is_free)"
 
 /* No table of receipts yet: nobody has receipted anything. */
 #define NO_RECEIPTS                                                            \
@@ -208,7 +237,7 @@ find_free(struct gx_trimmer *t, const struct place *p, const char *receipts,
 {
 	const char *hop = hop_of(t, p->topic);
 	bool goes_up = hop == t->parent && t->parent_log != NULL;
-	char sql[3000], partition[16], age[24], copied[24];
+	char sql[2000], partition[16], age[24], copied[24];
 	const char *params[] = {p->topic, partition, hop, age,
 				goes_up ? copied : NULL};
 	const struct gx_rows *r;
@@ -219,14 +248,16 @@ find_free(struct gx_trimmer *t, const struct place *p, const char *receipts,
 	if (goes_up) {
 		rc = find_copied(t, p, &n_copied, e);
 	}
-	if (rc != GX_OK) {
-		return rc;
-	}
-	snprintf(sql, sizeof sql, FREE_SQL, receipts);
+	snprintf(sql, sizeof sql, NOTE_SQL, receipts);
 	snprintf(partition, sizeof partition, "%d", (int)p->partition);
 	snprintf(age, sizeof age, "%" PRId64, t->age_ms);
 	snprintf(copied, sizeof copied, "%" PRId64, n_copied);
-	rc = gx_pg_query(t->pg, sql, 5, params, &r, e);
+	if (rc == GX_OK && hop[0] != '\0') {
+		rc = gx_pg_query(t->pg, sql, 4, params, NULL, e);
+	}
+	if (rc == GX_OK) {
+		rc = gx_pg_query(t->pg, FREE_SQL, 5, params, &r, e);
+	}
 	if (rc == GX_OK && gx_rows_n(r) > 0) {
 		*upto = gx_rows_int(r, 0, 0);
 	}
@@ -300,6 +331,32 @@ list_places(struct gx_trimmer *t, struct gx_err *e)
 	return rc;
 }
 
+/* What one topic cannot have now holds up no other; the first error is told
+ * when all were looked at. */
+static enum gx_rc
+trim_places(struct gx_trimmer *t, const char *receipts, struct gx_err *e)
+{
+	char age[24];
+	const char *params[] = {age};
+	enum gx_rc first = GX_OK;
+	enum gx_rc rc;
+
+	for (size_t i = 0; i < t->n_places && gx_pg_alive(t->pg); i++) {
+		struct gx_err mine = {0};
+
+		rc = trim_place(t, &t->places[i], receipts, &mine);
+		if (rc != GX_OK && first == GX_OK) {
+			first = rc;
+			*e = mine;
+		}
+	}
+	snprintf(age, sizeof age, "%" PRId64, t->age_ms);
+	rc = first == GX_OK
+		     ? gx_pg_query(t->pg, FORGET_SEEN_SQL, 1, params, NULL, e)
+		     : first;
+	return rc;
+}
+
 /* ---- stepping ---- */
 
 static enum gx_rc
@@ -320,8 +377,8 @@ step_trimmer(void *flow, int timeout_ms, struct gx_err *e)
 	if (rc == GX_OK) {
 		rc = receipts_table(t, &receipts, e);
 	}
-	for (size_t i = 0; rc == GX_OK && i < t->n_places; i++) {
-		rc = trim_place(t, &t->places[i], receipts, e);
+	if (rc == GX_OK) {
+		rc = trim_places(t, receipts, e);
 	}
 	t->n_looks += rc == GX_OK;
 	return rc == GX_AGAIN ? GX_ABORT : rc;

@@ -486,6 +486,9 @@ serve(struct gx_call *c, const struct gx_route *r)
 			     "the answer is too long: ask for less with limit");
 		status = 500;
 	}
+	if (status == 403 && c->pg == NULL) { /* to be noted; or only counted */
+		(void)take_pg(c->api, &c->pg, NULL);
+	}
 	status = gx_api_audit_after(c, r, status, &e);
 	if (status != 0) {
 		gx_api_problem(c, status, &e);

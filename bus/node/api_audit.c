@@ -10,9 +10,10 @@
  * around the route's function: if the line cannot be written the command is
  * undone and answered with 503.  What failed is undone first and noted after.
  *
- * Wrong credentials cost nothing to send, and must not be able to fill the
- * log: of those, WRONG_MAX lines a minute are written and the rest is left to
- * the counters.
+ * Being refused costs nothing, and must not be able to fill the log: of those
+ * lines REFUSED_MAX a minute are written and the rest is left to the counters.
+ * A token can be revoked even when the log is full, or whoever filled it could
+ * not be shut out.
  *
  * The answer is written to its buffer before the commit and sent after it; if
  * we die between, the caller hears nothing of an act that is done and noted.
@@ -27,7 +28,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define WRONG_MAX 60
+#define REFUSED_MAX 60
 
 static bool
 is_command(const struct gx_route *r)
@@ -38,6 +39,9 @@ is_command(const struct gx_route *r)
 static uint64_t
 max_lines(const struct gx_call *c)
 {
+	if (c->act && strcmp(c->act, "token.revoke") == 0) {
+		return 0;
+	}
 	return (uint64_t)gx_conf_int(c->n->conf, "node", NULL,
 				     "audit_max_lines");
 }
@@ -103,9 +107,9 @@ gx_api_audit_before(struct gx_call *c, const struct gx_route *r,
 		       : unwritable(e);
 }
 
-/* May one more line about wrong credentials be written this minute? */
+/* May one more line about somebody refused be written this minute? */
 static bool
-has_room_for_wrong(void)
+has_room_for_refused(void)
 {
 	static atomic_int_least64_t minute;
 	static atomic_int n;
@@ -114,18 +118,21 @@ has_room_for_wrong(void)
 	if (atomic_exchange(&minute, now) != now) {
 		atomic_store(&n, 0);
 	}
-	return atomic_fetch_add(&n, 1) < WRONG_MAX;
+	return atomic_fetch_add(&n, 1) < REFUSED_MAX;
 }
 
 static bool
 is_worth_a_line(const struct gx_call *c, const struct gx_route *r, int status,
 		const struct gx_err *e)
 {
+	if (c->pg == NULL) {
+		return false;
+	}
 	if (status == 401) {
 		return e->code && strcmp(e->code, "api.bad_token") == 0 &&
-		       c->pg != NULL && has_room_for_wrong();
+		       has_room_for_refused();
 	}
-	return c->pg != NULL && (status == 403 || (r->act && is_command(r)));
+	return status == 403 ? has_room_for_refused() : r->act && is_command(r);
 }
 
 /* It was not done: undo, then note that. */
@@ -153,6 +160,7 @@ gx_api_audit_after(struct gx_call *c, const struct gx_route *r, int status,
 		   struct gx_err *e)
 {
 	struct gx_act a;
+	enum gx_rc rc;
 
 	if (status != 0) {
 		return is_worth_a_line(c, r, status, e)
@@ -164,12 +172,18 @@ gx_api_audit_after(struct gx_call *c, const struct gx_route *r, int status,
 	}
 	make_act(c, r, "done",
 		 c->body ? gx_json_str(c->body, "reason", "") : "", &a);
-	if (gx_audit_append(c->pg, &a, max_lines(c), e) != GX_OK ||
-	    gx_pg_exec(c->pg, "COMMIT", e) != GX_OK) {
+	if (gx_audit_append(c->pg, &a, max_lines(c), e) != GX_OK) {
 		gx_pg_rollback(c->pg);
 		return unwritable(e);
 	}
-	return 0;
+	rc = gx_pg_exec(c->pg, "COMMIT", e);
+	if (rc == GX_AGAIN || rc == GX_ABORT) {
+		(void)GX_ERR(e, GX_AGAIN, "audit.in_doubt",
+			     "the database went away while this was being "
+			     "committed: it was done, with its line, or not");
+		return 503;
+	}
+	return rc == GX_OK ? 0 : unwritable(e);
 }
 
 /* ---- reading ---- */

@@ -315,6 +315,13 @@ check_names(const struct gx_conf *c, struct gx_err *e)
 	return GX_OK;
 }
 
+/* Province, city, county, township, village. */
+static bool
+is_region_length(size_t n)
+{
+	return n == 2 || n == 4 || n == 6 || n == 9 || n == 12;
+}
+
 static enum gx_rc
 check_child(const struct gx_conf *c, const char *id, size_t *n_below,
 	    struct gx_err *e)
@@ -331,10 +338,10 @@ check_child(const struct gx_conf *c, const char *id, size_t *n_below,
 			      id);
 	}
 	if (region[strspn(region, "0123456789")] != '\0' ||
-	    strlen(region) > 12 || strlen(region) % 2 != 0) {
+	    (region[0] != '\0' && !is_region_length(strlen(region)))) {
 		return GX_ERR(e, GX_REJECT, "node.conf",
-			      "[child %s] region: write its digits, 6 of them, "
-			      "or pairs of them up to 12",
+			      "[child %s] region: write its digits: 2, 4, 6, 9 "
+			      "or 12 of them",
 			      id);
 	}
 	for (size_t i = 0;

@@ -150,14 +150,21 @@ read_down(struct gx_node *n, struct gx_node_flow *f, struct gx_err *e)
 
 /* ---- subscriptions ---- */
 
-/* Zeros at the end say "all of it": 450100 is 4501. */
+/* Zeros of a level say "all of it": 450100 is 4501.  Levels end at 2, 4, 6, 9
+ * and 12 digits (GB/T 2260, GB/T 10114); 450102100000 is one township, and no
+ * shorter prefix names it alone. */
 static void
 trim_region(const char *region, char out[16])
 {
+	static const size_t ends[] = {12, 9, 6, 4, 2};
 	size_t len = strlen(region);
 
-	while (len > 2 && len <= 12 && memcmp(region + len - 2, "00", 2) == 0) {
-		len -= 2;
+	for (size_t i = 0; i + 1 < sizeof ends / sizeof ends[0]; i++) {
+		size_t n = ends[i] - ends[i + 1];
+
+		if (len == ends[i] && strspn(region + ends[i + 1], "0") >= n) {
+			len = ends[i + 1];
+		}
 	}
 	(void)snprintf(out, 16, "%.*s", (int)len, region);
 }

@@ -7,6 +7,7 @@ CREATE TABLE gx_subscription (
 	by       text NOT NULL CHECK (by IN ('region', 'stream', 'ended')),
 	value    text NOT NULL,    -- by region: what the item begins with
 	subtree  text[] NOT NULL,  -- nodes whose own records it is not given
+	declared text NOT NULL,    -- SM3 of the declaration: its item, its form
 	since    timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (child, resource)
 );

@@ -96,6 +96,7 @@ refuses_wrong_children(void **state)
 	      "node.conf", "at most 27");
 	spoil("region = 450101", "region = 4501O1", "node.conf", "region");
 	spoil("region = 450101", "region = 45010", "node.conf", "region");
+	spoil("region = 450101", "region = 45010201", "node.conf", "region");
 	spoil("region = 450101", "subtree = a, B", "node.conf", "subtree");
 	spoil("kind = link-up", "kind = down\nchild = 450101", "node.conf",
 	      "return");
