@@ -229,7 +229,8 @@ gx_store_pg_connect(struct gx_store_pg *st, struct gx_err *e)
 		st->tables[i].is_temp_full = false;
 	}
 	rc = gx_pg_open(st->conninfo, st->app, false, &st->pg, e);
-	return rc == GX_OK && !st->gives ? find_gives(st, e) : rc;
+	return rc == GX_OK && !st->gives && st->node != NULL ? find_gives(st, e)
+							     : rc;
 }
 
 enum gx_rc
