@@ -171,19 +171,20 @@ enum gx_rc
 gx_api_nodes(struct gx_call *c, struct gx_err *e)
 {
 	const char *parent = gx_conf_str(c->n->conf, "parent", NULL, "id");
-	const char *p[] = {c->n->id};
+	const char *p[] = {c->n->id, parent};
 	const struct gx_rows *rows;
 	enum gx_rc rc = gx_pg_query(
 		c->pg,
 		"SELECT split_part(stream, '/', 2) AS id, "
-		"CASE WHEN split_part(stream, '/', 2) = $1 THEN 'self' "
-		"ELSE 'below' END AS relation, count(*) AS streams, "
+		"CASE split_part(stream, '/', 2) WHEN $1 THEN 'self' "
+		"WHEN $2 THEN 'above' ELSE 'below' END AS relation, count(*) "
+		"AS streams, "
 		"sum(next_seq - 1)::bigint AS records, " GX_SQL_TIME(
 			"max(moved_at)") " AS moved_at "
 					 "FROM gx_stream GROUP BY 1, 2 ORDER "
 					 "BY 1",
-		1, p, &rows, e);
-	bool is_seen = false;
+		2, p, &rows, e);
+	bool is_seen = false, has_above = parent[0] == '\0';
 
 	if (rc != GX_OK) {
 		return rc;
@@ -191,12 +192,13 @@ gx_api_nodes(struct gx_call *c, struct gx_err *e)
 	gx_api_list_begin(c);
 	for (int i = 0; i < gx_rows_n(rows); i++) {
 		is_seen |= strcmp(gx_rows_str(rows, i, 1), "self") == 0;
+		has_above |= strcmp(gx_rows_str(rows, i, 1), "above") == 0;
 		gx_jw_begin(&c->w, '{');
 		gx_api_row(&c->w, rows, i, "ssiis");
 		gx_jw_end(&c->w, '}');
 	}
 	for (int i = 0; i < 2; i++) {
-		if (i == 0 ? is_seen : parent[0] == '\0') {
+		if (i == 0 ? is_seen : has_above) {
 			continue;
 		}
 		gx_jw_begin(&c->w, '{');
