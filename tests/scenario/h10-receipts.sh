@@ -109,6 +109,8 @@ step "a department's 200 rows are at city and hub; both begin to speak"
 start_pg
 start_brokers city hub
 put 200
+set_conf city node flows "social, sink"
+set_conf hub node flows sink
 conf/local/ctl start hub city link nginx || fail "start"
 wait_until 60 heads_equal
 stop_part city
