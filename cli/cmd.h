@@ -43,6 +43,7 @@ struct gx_cli {
 	struct gx_conf *profile; /* of the file, NULL: none was read */
 	const char *profile_name;
 	char *token, *peer_token; /* read when first wanted */
+	size_t n_bytes;		  /* of all answers so far */
 	struct gx_arena *arena;	  /* answers and texts of this run */
 	bool is_color;
 };

@@ -60,9 +60,10 @@ static const struct gx_command commands[] = {
 	 "gxbus quarantine show 17", true},
 	{"reconcile run", gx_cmd_reconcile_run, NULL, "RESOURCE", 1, 1,
 	 "Compare a resource's records at two nodes; exit 10 if they differ",
-	 "peer,peer-token-file,node",
-	 "gxbus reconcile run social.insured\n"
-	 "gxbus reconcile run social.insured --peer https://city.example",
+	 "peer,peer-token-file,node,wait,repair",
+	 "gxbus reconcile run social.insured --wait 30s\n"
+	 "gxbus reconcile run social.insured --peer https://city.example "
+	 "--repair",
 	 true},
 	{"topic tail", gx_cmd_topic_tail, NULL, "TOPIC", 1, 1,
 	 "The last batches of a topic, decoded", "lines",

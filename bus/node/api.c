@@ -94,8 +94,10 @@ static const struct gx_route routes[] = {
 	 "Declared resources.", "Resources with version and digest."},
 	{"GET", "/api/v1/reconcile/{resource}", SEE_NODE, true, NULL,
 	 gx_api_reconcile,
-	 "Count and digest of a base table; ?bucket= lists its keys.",
-	 "Count, digest, digests of 256 buckets; or keys with digests."},
+	 "Counts and digests of a base table's parts; ?ranges= of these, "
+	 "?digits= of the parts, ?keys=1 the rows in them, ?node= made there.",
+	 "Parts with count and digest, or keys with digest, stream and seq; "
+	 "what is set aside; heads of the streams; in one snapshot."},
 	{"GET", "/api/v1/topics/{topic}/tail", SEE, true, "topic.tail",
 	 gx_api_tail, "The last messages of a batch topic, decoded; ?n=",
 	 "Batches and markers with their lines."},

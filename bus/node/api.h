@@ -135,6 +135,9 @@ enum gx_rc gx_api_receipted_sql(struct gx_call *c, const char **out,
 				struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_api_quarantine(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_quarantine_one(struct gx_call *c, struct gx_err *e);
+/* SQL: the digest of a row's content (bytea), and a resource's table. */
+void gx_api_put_digest(struct gx_buf *b, const struct gx_resource *r);
+void gx_api_put_table(struct gx_buf *b, const struct gx_resource *r);
 enum gx_rc gx_api_reconcile(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_evidence(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_tail(struct gx_call *c, struct gx_err *e);
