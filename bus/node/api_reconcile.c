@@ -155,8 +155,8 @@ put_parts_sql(struct gx_buf *b, const struct question *q)
 		b,
 		") SELECT lpad(to_hex(place >> %u), %u, '0') AS range, "
 		"count(*) AS count, encode(sha256(string_agg(digest, "
-		"''::bytea ORDER BY origin COLLATE \"C\", key COLLATE \"C\")), "
-		"'hex') AS digest FROM r GROUP BY 1 ORDER BY 1",
+		"''::bytea ORDER BY digest)), 'hex') AS digest FROM r GROUP BY "
+		"1 ORDER BY 1",
 		4 * (DIGITS - q->digits), q->digits);
 	return is_good;
 }
@@ -282,31 +282,34 @@ put_aside(struct gx_call *c, const struct question *q, struct gx_err *e)
 	return rc == GX_OK ? put_list(c, "aside", rows, "ssssi") : rc;
 }
 
+/* How many keys are set aside: at their source, and by this store. */
 static enum gx_rc
 put_held(struct gx_call *c, const char *resource, struct gx_err *e)
 {
 	const struct gx_rows *rows;
-	enum gx_rc rc = gx_pg_query(c->pg,
-				    "SELECT count(*) AS held FROM gx_held "
-				    "WHERE resource = $1",
-				    1, &resource, &rows, e);
+	enum gx_rc rc = gx_pg_query(
+		c->pg,
+		"SELECT (SELECT count(*) FROM gx_held WHERE resource = $1) AS "
+		"held, (SELECT count(*) FROM gx_quarantine WHERE side = 'sink' "
+		"AND state = 'open' AND split_part(stream, '/', 5) = $1) AS "
+		"aside",
+		1, &resource, &rows, e);
 
 	if (rc == GX_OK) {
-		gx_api_row(&c->w, rows, 0, "i");
+		gx_api_row(&c->w, rows, 0, "ii");
 	}
 	return rc;
 }
 
-/* Parts of the ranges, and a digest over them all. */
+/* Count of the parts, and a digest over them all. */
 static void
-put_parts(struct gx_call *c, const struct gx_rows *rows)
+put_sum(struct gx_call *c, const struct gx_rows *rows)
 {
 	struct gx_buf all;
 	int64_t count = 0;
 	char digest[65];
 
 	gx_buf_init(&all, (size_t)RANGES_MAX * 16 * 80);
-	(void)put_list(c, "parts", rows, "sis");
 	for (int i = 0; i < gx_rows_n(rows); i++) {
 		count += gx_rows_int(rows, i, 1);
 		(void)gx_buf_printf(&all, "%s:%s\n", gx_rows_str(rows, i, 0),
@@ -340,10 +343,38 @@ answer(struct gx_call *c, const struct question *q, struct gx_err *e)
 		(void)put_list(c, "items", rows, "sssis");
 		rc = put_aside(c, q, e);
 	} else {
-		put_parts(c, rows);
+		(void)put_list(c, "parts", rows, "sis");
+		put_sum(c, rows);
 		rc = put_held(c, q->r->name, e);
 	}
 	return rc == GX_OK ? put_streams(c, q, e) : rc;
+}
+
+enum gx_rc
+gx_api_put_state(struct gx_call *c, const struct gx_resource *r,
+		 const char *node, struct gx_err *e)
+{
+	struct question q = {.r = r, .node = node, .digits = 1};
+	const struct gx_rows *rows;
+	struct gx_buf sql;
+	enum gx_rc rc;
+
+	gx_buf_init(&sql, 512u << 10);
+	(void)put_parts_sql(&sql, &q);
+	rc = ask(c, &sql, &rows, e);
+	gx_buf_free(&sql);
+	if (rc != GX_OK) {
+		return rc;
+	}
+	gx_jw_begin(&c->w, '{');
+	gx_jw_kv_str(&c->w, "resource", r->name);
+	put_sum(c, rows);
+	rc = put_held(c, r->name, e);
+	if (rc == GX_OK) {
+		rc = put_streams(c, &q, e);
+	}
+	gx_jw_end(&c->w, '}');
+	return rc;
 }
 
 static enum gx_rc

@@ -11,7 +11,7 @@ CREATE FUNCTION gx_place(origin text, key text) RETURNS bigint
 CREATE TABLE gx_statement (
 	id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	day  date NOT NULL,
-	peer text NOT NULL,
+	scope text NOT NULL,       -- whose records; empty: all
 	at   timestamptz NOT NULL DEFAULT now(),
 	line text NOT NULL          -- as it was signed
 );
