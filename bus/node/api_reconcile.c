@@ -351,6 +351,25 @@ answer(struct gx_call *c, const struct question *q, struct gx_err *e)
 }
 
 enum gx_rc
+gx_api_has_table(struct gx_pg *pg, const struct gx_resource *r, bool *out,
+		 struct gx_err *e)
+{
+	struct gx_buf name;
+	const struct gx_rows *rows;
+	const char *p[1];
+	enum gx_rc rc;
+
+	gx_buf_init(&name, 1024);
+	gx_api_put_table(&name, r);
+	p[0] = gx_buf_str(&name);
+	rc = gx_pg_query(pg, "SELECT to_regclass($1) IS NOT NULL", 1, p, &rows,
+			 e);
+	*out = rc == GX_OK && gx_rows_bool(rows, 0, 0);
+	gx_buf_free(&name);
+	return rc;
+}
+
+enum gx_rc
 gx_api_put_state(struct gx_call *c, const struct gx_resource *r,
 		 const char *node, struct gx_err *e)
 {

@@ -21,25 +21,6 @@
 #include <string.h>
 
 static enum gx_rc
-has_table(struct gx_call *c, const struct gx_resource *r, bool *out,
-	  struct gx_err *e)
-{
-	struct gx_buf name;
-	const struct gx_rows *rows;
-	const char *p[1];
-	enum gx_rc rc;
-
-	gx_buf_init(&name, 1024);
-	gx_api_put_table(&name, r);
-	p[0] = gx_buf_str(&name);
-	rc = gx_pg_query(c->pg, "SELECT to_regclass($1) IS NOT NULL", 1, p,
-			 &rows, e);
-	*out = rc == GX_OK && gx_rows_bool(rows, 0, 0);
-	gx_buf_free(&name);
-	return rc;
-}
-
-static enum gx_rc
 put_resources(struct gx_call *c, const char *scope, struct gx_err *e)
 {
 	enum gx_rc rc = gx_pg_exec(c->pg,
@@ -56,7 +37,7 @@ put_resources(struct gx_call *c, const char *scope, struct gx_err *e)
 		if (strcmp(r->domain, "gx") == 0) {
 			continue;
 		}
-		rc = has_table(c, r, &has, e);
+		rc = gx_api_has_table(c->pg, r, &has, e);
 		if (rc == GX_OK && has) {
 			rc = gx_api_put_state(c, r, scope[0] ? scope : NULL, e);
 		}

@@ -97,6 +97,10 @@ GET /api/v1/quarantine/$id|oa||200
 GET /api/v1/nodes|oa||200
 GET /api/v1/resources|oan||200
 GET /api/v1/reconcile/social.insured|oan||200
+GET /api/v1/statements|oan||200
+POST /api/v1/statements|o|{"scope":"450100"}|201
+GET /api/v1/trace/social.insured?key=%5B%22x%22%5D|oan||200
+POST /api/v1/repair/social.insured|o|{"stream":"$S","from":1,"keys":[["x"]]}|200
 GET /api/v1/topics/gx.batch.450100/tail?n=1|oa||200
 GET /api/v1/evidence?stream=$S&first=1|oa||200
 GET /api/v1/doctor|oa||200
