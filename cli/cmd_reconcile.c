@@ -181,7 +181,7 @@ put_order(const struct gx_recon *r, size_t i, struct gx_buf *b, size_t *n_keys)
 		if (k->is == GX_RECON_UNDER_WAY || k->is == GX_RECON_ASIDE) {
 			continue;
 		}
-		gx_jw_cstr(&w, k->key);
+		gx_jw_raw(&w, gx_slice_str(k->key));
 		from = k->seq < from ? k->seq : from;
 		n++;
 	}
