@@ -134,7 +134,7 @@ while IFS='|' read -r route who body status; do
 	done
 done <"$D/routes"
 echo "  $n calls"
-[ "$n" = 224 ] || fail "the table has other rows"
+[ "$n" = 256 ] || fail "the table has other rows"
 URL=$GXBUS_CITY_URL
 expect operator GET "/api/v1/quarantine/$id" "" 200
 expect auditor GET /api/v1/flows "" 401

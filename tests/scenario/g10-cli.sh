@@ -63,6 +63,9 @@ record check-id
 audit tail
 audit export
 audit verify
+reconcile report
+reconcile verify
+explain record
 evidence export
 evidence verify
 evidence root
