@@ -39,10 +39,11 @@ struct gx_cli {
 	enum gx_output output;
 	const char *args[GX_CLI_ARGS]; /* after words and options */
 	int n_args;
-	const char *opts[48];	 /* by row of the option table; "" = flag set */
+	const char *opts[64];	 /* by row of the option table; "" = flag set */
 	struct gx_conf *profile; /* of the file, NULL: none was read */
 	const char *profile_name;
 	char *token, *peer_token; /* read when first wanted */
+	size_t n_bytes;		  /* of all answers so far */
 	struct gx_arena *arena;	  /* answers and texts of this run */
 	bool is_color;
 };
@@ -129,6 +130,8 @@ int gx_cmd_node_list(struct gx_cli *cli);
 int gx_cmd_evidence_export(struct gx_cli *cli);
 int gx_cmd_topic_tail(struct gx_cli *cli);
 int gx_cmd_reconcile_run(struct gx_cli *cli);
+int gx_cmd_reconcile_report(struct gx_cli *cli);
+int gx_cmd_explain_record(struct gx_cli *cli);
 int gx_cmd_token_create(struct gx_cli *cli);
 int gx_cmd_token_list(struct gx_cli *cli);
 int gx_cmd_token_revoke(struct gx_cli *cli);

@@ -225,40 +225,6 @@ gx_cmd_evidence_export(struct gx_cli *cli)
 
 /* ---- verify ---- */
 
-/* A folder of keys, or one file named as in such a folder. */
-static int
-load_trust(const char *path, struct gx_keyring **out)
-{
-	const char *slash = strrchr(path, '/'), *file;
-	struct gx_err e = {0};
-	struct gx_key *k = NULL;
-	struct stat st;
-	char node[33] = "";
-	size_t n;
-
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-		if (gx_keyring_load(path, out, &e) == GX_OK) {
-			return GX_X_OK;
-		}
-		return gx_raw_fail(GX_X_FAILED, e.code, e.text, NULL);
-	}
-	file = slash != NULL ? slash + 1 : path;
-	n = strspn(file, "abcdefghijklmnopqrstuvwxyz0123456789-");
-	if (n == 0 || n >= sizeof node || file[n] != '.') {
-		return gx_raw_fail(GX_X_USAGE, "key.name",
-				   "the file of --trust is not named "
-				   "<node>.pem",
-				   NULL);
-	}
-	memcpy(node, file, n);
-	if (gx_key_load_public(path, &k, &e) != GX_OK) {
-		return gx_raw_fail(GX_X_FAILED, e.code, e.text, NULL);
-	}
-	*out = gx_keyring_new();
-	gx_keyring_add(*out, node, &k);
-	return GX_X_OK;
-}
-
 static bool
 take_text(void *ctx, const char *p, size_t n)
 {
@@ -367,7 +333,7 @@ gx_cmd_evidence_verify(int argc, char **argv)
 		files[n++] = "-";
 	}
 	if (code == GX_X_OK && opts[0].value != NULL) {
-		code = load_trust(opts[0].value, &trust);
+		code = gx_raw_trust(opts[0].value, &trust);
 	}
 	for (size_t i = 0; i < n && (code == GX_X_OK || i > 0); i++) {
 		int one = verify(files[i], trust);

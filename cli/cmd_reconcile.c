@@ -1,201 +1,59 @@
 /*
- * reconcile run: are the records of a resource the same at two nodes?
+ * reconcile run: are the records of a resource the same at two nodes, and if
+ * not, which, why, and --repair.
  *
- * Digests first: the whole, then 256 buckets, then only the keys of buckets
- * that differ, so that two equal tables of millions cost one question each.
- * Both nodes are read at about the same time, not at the same instant: while
- * records flow a difference may only mean "under way"; run it again.
+ * The walk and the verdicts are those of recon.c.  Only records of one origin
+ * are compared where one node stands above the other: the hub holds what other
+ * cities sent, and that is no difference.  A node is never compared with
+ * itself: that would be equal whatever it lost.
  *
- * Only records of one origin are compared where one node stands above the
- * other: the hub holds what other cities sent, and that is no difference.
- * Which node's records that are follows from who is above; --node says it
- * otherwise.
+ * A record under way is no difference yet.  With --wait the comparison is done
+ * again until none is left or the time is over; what is then still under way
+ * is said, and is no fault: the flow that carries it shows its own troubles.
  *
- * A node is never compared with itself: that would be equal whatever it lost.
+ * --repair does not copy rows from one end to the other.  Either end is asked
+ * to make these rows what its own signed log says of their keys
+ * (docs/reconcile.md), so it does not matter which of the two was wrong, and
+ * nobody can put anything into a table that the origin has not sealed.  Then
+ * all is compared again, and that is the answer.  If we die between, some of
+ * the rows are repaired; done again it finds the others.
  *
- * Exit 0 equal, 10 different with the keys, others as everywhere.  Keys go to
- * stdout because they are the answer; they stand in no log.
+ * Exit 0 equal or under way, 10 different with the keys, others as everywhere.
+ * Keys go to stdout because they are the answer; they stand in no log.
  */
-#include "cli/cmd.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "cli/recon.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
-struct sides {
-	struct gx_cli *cli;
-	const char *node; /* whose records, NULL all */
-	const struct gx_json *here, *there;
-	struct gx_buf out; /* items that differ */
-	struct gx_jw w;
-	int64_t n_differ;
-};
-
-static int
-ask(struct sides *s, bool is_peer, int bucket, const struct gx_json **out)
-{
-	struct gx_buf b;
-	int code;
-
-	gx_buf_init(&b, 4096);
-	(void)gx_buf_puts(&b, "/api/v1/reconcile/");
-	gx_net_escape(&b, s->cli->args[0]);
-	(void)gx_buf_puts(&b, "?v=1");
-	if (s->node != NULL) {
-		(void)gx_buf_puts(&b, "&node=");
-		gx_net_escape(&b, s->node);
-	}
-	if (bucket >= 0) {
-		(void)gx_buf_printf(&b, "&bucket=%d", bucket);
-	}
-	code = gx_net_call(s->cli, is_peer, "GET", gx_buf_str(&b), NULL, out);
-	gx_buf_free(&b);
-	return code;
-}
-
-/* Whose records both must hold. */
-static int
-choose_node(struct sides *s)
-{
-	const struct gx_json *a, *b;
-	const char *here, *there;
-	int code =
-		gx_net_call(s->cli, false, "GET", "/api/v1/status", NULL, &a);
-
-	if (code == GX_X_OK) {
-		code = gx_net_call(s->cli, true, "GET", "/api/v1/status", NULL,
-				   &b);
-	}
-	if (code != GX_X_OK) {
-		return code;
-	}
-	s->node = gx_opt(s->cli, "node");
-	here = gx_json_str(a, "node", "");
-	there = gx_json_str(b, "node", "");
-	if (strcmp(here, there) == 0) {
-		return gx_cli_fail_same(s->cli, here);
-	}
-	if (s->node == NULL &&
-	    strcmp(gx_json_str(b, "parent", ""), here) == 0) {
-		s->node = there;
-	} else if (s->node == NULL &&
-		   strcmp(gx_json_str(a, "parent", ""), there) == 0) {
-		s->node = here;
-	}
-	return code;
-}
-
-static void
-put_difference(struct sides *s, const struct gx_json *row, const char *what)
-{
-	gx_jw_begin(&s->w, '{');
-	gx_jw_kv_str(&s->w, "difference", what);
-	gx_jw_kv_str(&s->w, "origin", gx_json_str(row, "origin", ""));
-	gx_jw_name(&s->w, "key");
-	gx_jw_raw(&s->w, gx_json_get(row, "key")->raw);
-	gx_jw_end(&s->w, '}');
-	s->n_differ++;
-}
-
-static int
-order(const struct gx_json *a, const struct gx_json *b)
-{
-	int d = strcmp(gx_json_str(a, "origin", ""),
-		       gx_json_str(b, "origin", ""));
-	struct gx_slice x = gx_json_get(a, "key")->raw;
-	struct gx_slice y = gx_json_get(b, "key")->raw;
-
-	if (d == 0) {
-		d = memcmp(x.p, y.p, x.n < y.n ? x.n : y.n);
-	}
-	return d ? d : (x.n > y.n) - (x.n < y.n);
-}
-
-/* Both lists are in the order of order(): walk them together. */
-static void
-merge_keys(struct sides *s, const struct gx_json *a, const struct gx_json *b)
-{
-	while (a != NULL || b != NULL) {
-		int d = a == NULL ? 1 : b == NULL ? -1 : order(a, b);
-
-		if (d < 0) {
-			put_difference(s, a, "only here");
-			a = a->next;
-		} else if (d > 0) {
-			put_difference(s, b, "only there");
-			b = b->next;
-		} else {
-			if (strcmp(gx_json_str(a, "digest", "a"),
-				   gx_json_str(b, "digest", "b")) != 0) {
-				put_difference(s, a, "differs");
-			}
-			a = a->next;
-			b = b->next;
-		}
-	}
-}
+#define AGAIN_MS 500
+#define REPAIR_AT_ONCE 200
 
 static bool
-is_well_formed(const struct gx_json *items)
+is_table(const struct gx_cli *cli)
 {
-	for (const struct gx_json *v = items ? items->child : NULL; v;
-	     v = v->next) {
-		if (gx_json_get(v, "key") == NULL) {
-			return false;
-		}
-	}
-	return items != NULL;
+	return cli->output == GX_OUT_TABLE || cli->output == GX_OUT_WIDE;
 }
 
-static int
-compare_bucket(struct sides *s, int bucket)
+/* ---- answer ---- */
+
+static void
+put_key(struct gx_jw *w, const struct gx_recon_key *k)
 {
-	const struct gx_json *a, *b;
-	int code = ask(s, false, bucket, &a);
-
-	if (code == GX_X_OK) {
-		code = ask(s, true, bucket, &b);
-	}
-	if (code != GX_X_OK) {
-		return code;
-	}
-	a = gx_json_get(a, "items");
-	b = gx_json_get(b, "items");
-	if (!is_well_formed(a) || !is_well_formed(b)) {
-		return gx_cli_fail(s->cli, GX_X_FAILED, "cli.answer",
-				   "a list of keys is not of the known form",
-				   NULL);
-	}
-	merge_keys(s, a->child, b->child);
-	return GX_X_OK;
-}
-
-static const char *
-bucket_digest(const struct gx_json *doc, int bucket)
-{
-	const struct gx_json *list = gx_json_get(doc, "buckets");
-
-	for (const struct gx_json *v = list ? list->child : NULL; v;
-	     v = v->next) {
-		if (gx_json_int(v, "bucket", -1) == bucket) {
-			return gx_json_str(v, "digest", "");
-		}
-	}
-	return "";
-}
-
-static int
-compare_all(struct sides *s)
-{
-	int code = GX_X_OK;
-
-	for (int i = 0; code == GX_X_OK && i < 256; i++) {
-		if (strcmp(bucket_digest(s->here, i),
-			   bucket_digest(s->there, i)) != 0) {
-			code = compare_bucket(s, i);
-		}
-	}
-	return code;
+	gx_jw_begin(w, '{');
+	gx_jw_kv_str(w, "difference", gx_recon_word(k->is));
+	gx_jw_kv_str(w, "origin", k->origin);
+	gx_jw_name(w, "key");
+	gx_jw_raw(w, gx_slice_str(k->key));
+	gx_jw_kv_str(w, "stream", k->stream);
+	gx_jw_kv_int(w, "seq_here", k->seq_here);
+	gx_jw_kv_int(w, "seq_there", k->seq_there);
+	gx_jw_kv_bool(w, "held", k->is_held);
+	gx_jw_end(w, '}');
 }
 
 static void
@@ -211,13 +69,37 @@ put_side(struct gx_jw *w, const char *name, const struct gx_json *doc)
 }
 
 static void
-print_sides(struct sides *s, bool is_equal)
+put_answer(const struct gx_recon *r, struct gx_buf *out)
 {
-	const struct gx_json *side[] = {s->here, s->there};
+	struct gx_jw w;
 
-	if (s->cli->output != GX_OUT_TABLE && s->cli->output != GX_OUT_WIDE) {
-		return;
+	gx_jw_init(&w, out);
+	gx_jw_begin(&w, '{');
+	gx_jw_kv_int(&w, "v", 1);
+	gx_jw_name(&w, "items");
+	gx_jw_begin(&w, '[');
+	for (size_t i = 0; i < r->n_keys; i++) {
+		put_key(&w, &r->keys[i]);
 	}
+	gx_jw_end(&w, ']');
+	gx_jw_kv_str(&w, "next", NULL);
+	gx_jw_kv_str(&w, "resource", r->resource);
+	gx_jw_kv_bool(&w, "equal", r->is_same);
+	gx_jw_kv_bool(&w, "same_history", r->is_same_history);
+	gx_jw_kv_int(&w, "differ", (int64_t)gx_recon_real(r));
+	gx_jw_kv_int(&w, "under_way", (int64_t)r->n[GX_RECON_UNDER_WAY]);
+	put_side(&w, "here", r->here);
+	put_side(&w, "there", r->there);
+	gx_jw_kv_int(&w, "questions", r->n_questions);
+	gx_jw_kv_int(&w, "bytes", (int64_t)r->cli->n_bytes);
+	gx_jw_end(&w, '}');
+}
+
+static void
+print_sides(const struct gx_recon *r)
+{
+	const struct gx_json *side[] = {r->here, r->there};
+
 	for (int i = 0; i < 2; i++) {
 		printf("%-10s %8" PRId64 " records  %4" PRId64
 		       " held in quarantine  %.16s\n",
@@ -226,74 +108,195 @@ print_sides(struct sides *s, bool is_equal)
 		       gx_json_int(side[i], "held", 0),
 		       gx_json_str(side[i], "digest", ""));
 	}
-	if (is_equal) {
-		printf("%s: both sides are equal\n", s->cli->args[0]);
-	} else {
-		printf("%s: %" PRId64 " records differ\n", s->cli->args[0],
-		       s->n_differ);
+	printf("heads      %s\n", r->is_same_history
+					  ? "equal: both hold the same history"
+					  : "one end is behind the other");
+	if (r->is_same) {
+		printf("%s: both sides are equal\n", r->resource);
+		return;
+	}
+	printf("%s: %zu records differ\n", r->resource, gx_recon_real(r));
+	if (r->n[GX_RECON_UNDER_WAY] > 0) {
+		printf("%zu records have not yet arrived: not counted as "
+		       "different\n",
+		       r->n[GX_RECON_UNDER_WAY]);
 	}
 }
 
 static int
-finish(struct sides *s, bool is_equal)
+finish(const struct gx_recon *r)
 {
 	static const struct gx_column columns[] = {
 		{"key", "KEY", false},
 		{"difference", "DIFFERENCE", false},
 		{"origin", "ORIGIN", false},
+		{"stream", "STREAM", true},
+		{"seq_here", "SEQ HERE", true},
+		{"seq_there", "SEQ THERE", true},
 		{NULL, NULL, false}};
 	const struct gx_json *doc;
 	struct gx_err e = {0};
+	struct gx_buf out;
+	enum gx_rc rc;
 
-	gx_jw_end(&s->w, ']');
-	gx_jw_kv_str(&s->w, "next", NULL);
-	gx_jw_kv_str(&s->w, "resource", s->cli->args[0]);
-	gx_jw_kv_bool(&s->w, "equal", is_equal);
-	put_side(&s->w, "here", s->here);
-	put_side(&s->w, "there", s->there);
-	gx_jw_end(&s->w, '}');
-	print_sides(s, is_equal);
-	if (gx_json_parse(s->cli->arena, gx_buf_view(&s->out), &doc, &e) !=
-	    GX_OK) {
-		return gx_cli_fail_err(s->cli, GX_X_FAILED, &e);
+	gx_buf_init(&out, 128u << 20);
+	put_answer(r, &out);
+	rc = gx_json_parse(r->cli->arena, gx_buf_view(&out), &doc, &e);
+	if (rc == GX_OK && is_table(r->cli)) {
+		print_sides(r);
 	}
-	if (!is_equal ||
-	    (s->cli->output != GX_OUT_TABLE && s->cli->output != GX_OUT_WIDE)) {
-		gx_table_list(s->cli, doc, columns);
+	if (rc == GX_OK && (!r->is_same || !is_table(r->cli))) {
+		gx_table_list(r->cli, doc, columns);
 	}
-	return is_equal ? GX_X_OK : GX_X_DIFFERS;
+	gx_buf_free(&out);
+	if (rc != GX_OK) {
+		return gx_cli_fail_err(r->cli, GX_X_FAILED, &e);
+	}
+	return gx_recon_real(r) == 0 ? GX_X_OK : GX_X_DIFFERS;
+}
+
+/* ---- repair ---- */
+
+/* Those of keys i.. that are of one stream and differ for good. */
+static size_t
+put_order(const struct gx_recon *r, size_t i, struct gx_buf *b, size_t *n_keys)
+{
+	const char *stream = r->keys[i].stream;
+	int64_t from = INT64_MAX;
+	struct gx_jw w;
+	size_t n = 0;
+
+	gx_buf_reset(b);
+	gx_jw_init(&w, b);
+	gx_jw_begin(&w, '{');
+	gx_jw_kv_str(&w, "stream", stream);
+	gx_jw_name(&w, "keys");
+	gx_jw_begin(&w, '[');
+	for (; i < r->n_keys && n < REPAIR_AT_ONCE; i++) {
+		const struct gx_recon_key *k = &r->keys[i];
+
+		if (strcmp(k->stream, stream) != 0) {
+			break;
+		}
+		if (k->is == GX_RECON_UNDER_WAY || k->is == GX_RECON_ASIDE) {
+			continue;
+		}
+		gx_jw_raw(&w, gx_slice_str(k->key));
+		from = k->seq < from ? k->seq : from;
+		n++;
+	}
+	gx_jw_end(&w, ']');
+	gx_jw_kv_int(&w, "from", from == INT64_MAX ? 1 : from);
+	gx_jw_end(&w, '}');
+	*n_keys = n;
+	return i;
+}
+
+static void
+say_repair(const char *id, const struct gx_json *doc)
+{
+	fprintf(stderr,
+		"%s: %" PRId64 " written, %" PRId64 " deleted, %" PRId64
+		" already as its log says, %" PRId64 " left\n",
+		id, gx_json_int(doc, "written", 0),
+		gx_json_int(doc, "deleted", 0), gx_json_int(doc, "same", 0),
+		gx_json_int(doc, "left", 0));
+}
+
+static int
+send_order(struct gx_recon *r, const char *body)
+{
+	struct gx_buf path;
+	const struct gx_json *doc;
+	int code = GX_X_OK;
+
+	gx_buf_init(&path, 4096);
+	(void)gx_buf_puts(&path, "/api/v1/repair/");
+	gx_net_escape(&path, r->resource);
+	for (int i = 0; code == GX_X_OK && i < 2; i++) {
+		code = gx_net_call(r->cli, i == 1, "POST", gx_buf_str(&path),
+				   body, &doc);
+		if (code == GX_X_OK) {
+			say_repair(i ? r->id_there : r->id_here, doc);
+		}
+	}
+	gx_buf_free(&path);
+	return code;
+}
+
+static int
+repair(struct gx_recon *r)
+{
+	struct gx_buf b;
+	int code = GX_X_OK;
+
+	gx_buf_init(&b, 4u << 20);
+	for (size_t i = 0; code == GX_X_OK && i < r->n_keys;) {
+		size_t n;
+
+		i = put_order(r, i, &b, &n);
+		if (n > 0) {
+			code = send_order(r, gx_buf_str(&b));
+		}
+	}
+	gx_buf_free(&b);
+	return code;
+}
+
+/* ---- run ---- */
+
+static int
+read_wait(struct gx_recon *r, uint64_t *ms)
+{
+	const char *word = gx_opt(r->cli, "wait");
+
+	*ms = 0;
+	if (word != NULL && (!gx_parse_duration(word, ms) || *ms > 3600000)) {
+		return gx_cli_fail(r->cli, GX_X_USAGE, "cli.usage",
+				   "--wait: a time such as 30s, at most 1h",
+				   NULL);
+	}
+	return GX_X_OK;
+}
+
+/* Compare until nothing is under way, or something differs for good. */
+static int
+compare(struct gx_recon *r, uint64_t wait_ms)
+{
+	int64_t until = gx_mono_ms() + (int64_t)wait_ms;
+	int code = gx_recon_run(r);
+
+	while (code == GX_X_OK && !r->is_same && gx_recon_real(r) == 0 &&
+	       gx_mono_ms() < until) {
+		(void)poll(NULL, 0, AGAIN_MS);
+		code = gx_recon_run(r);
+	}
+	return code;
 }
 
 int
 gx_cmd_reconcile_run(struct gx_cli *cli)
 {
-	struct sides s = {.cli = cli};
-	bool is_equal;
-	int code = choose_node(&s);
+	struct gx_recon r = {.cli = cli, .resource = cli->args[0]};
+	uint64_t wait_ms;
+	int code = read_wait(&r, &wait_ms);
 
 	if (code == GX_X_OK) {
-		code = ask(&s, false, -1, &s.here);
+		code = gx_recon_ends(&r);
 	}
 	if (code == GX_X_OK) {
-		code = ask(&s, true, -1, &s.there);
+		code = compare(&r, wait_ms);
 	}
-	if (code != GX_X_OK) {
-		return code;
-	}
-	gx_buf_init(&s.out, 128u << 20);
-	gx_jw_init(&s.w, &s.out);
-	gx_jw_begin(&s.w, '{');
-	gx_jw_kv_int(&s.w, "v", 1);
-	gx_jw_name(&s.w, "items");
-	gx_jw_begin(&s.w, '[');
-	is_equal = strcmp(gx_json_str(s.here, "digest", "a"),
-			  gx_json_str(s.there, "digest", "b")) == 0;
-	if (!is_equal) {
-		code = compare_all(&s);
+	if (code == GX_X_OK && gx_opt(cli, "repair") != NULL &&
+	    gx_recon_real(&r) > 0) {
+		code = repair(&r);
+		if (code == GX_X_OK) {
+			code = compare(&r, wait_ms);
+		}
 	}
 	if (code == GX_X_OK) {
-		code = finish(&s, is_equal);
+		code = finish(&r);
 	}
-	gx_buf_free(&s.out);
+	gx_recon_free(&r);
 	return code;
 }

@@ -60,10 +60,23 @@ static const struct gx_command commands[] = {
 	 "gxbus quarantine show 17", true},
 	{"reconcile run", gx_cmd_reconcile_run, NULL, "RESOURCE", 1, 1,
 	 "Compare a resource's records at two nodes; exit 10 if they differ",
-	 "peer,peer-token-file,node",
-	 "gxbus reconcile run social.insured\n"
-	 "gxbus reconcile run social.insured --peer https://city.example",
+	 "peer,peer-token-file,node,wait,repair",
+	 "gxbus reconcile run social.insured --wait 30s\n"
+	 "gxbus reconcile run social.insured --peer https://city.example "
+	 "--repair",
 	 true},
+	{"reconcile report", gx_cmd_reconcile_report, NULL, "[DAY]", 0, 1,
+	 "Signed statements of both nodes (DAY: of then), one a line",
+	 "peer,peer-token-file,node",
+	 "gxbus reconcile report > 2026-11-24.statement\n"
+	 "gxbus reconcile report 2026-11-23",
+	 true},
+	{"reconcile verify", NULL, gx_cmd_reconcile_verify, "FILE...", 0, 0,
+	 "Check statements and lay both sides together; exit 10 if not",
+	 "trust",
+	 "gxbus reconcile verify --trust /etc/gxbus/trust "
+	 "2026-11-24.statement",
+	 false},
 	{"topic tail", gx_cmd_topic_tail, NULL, "TOPIC", 1, 1,
 	 "The last batches of a topic, decoded", "lines",
 	 "gxbus topic tail gx.batch.450100\ngxbus topic tail gx.batch.450100 "
@@ -172,6 +185,11 @@ static const struct gx_command commands[] = {
 	 "gxbus crypto sm2-verify --pub 04... --id 1234567812345678 "
 	 "--sig 3045... message",
 	 false},
+	{"explain record", gx_cmd_explain_record, NULL, "RESOURCE KEY", 2, 2,
+	 "Where a record is at both nodes, without its values; whose turn it "
+	 "is",
+	 "peer,peer-token-file",
+	 "gxbus explain record social.insured 450100000001", true},
 	{"explain", gx_cmd_explain, NULL, "GXnnnn", 1, 1,
 	 "Cause and remedy of an error", "",
 	 "gxbus explain GX4001\ngxbus explain link.gap", false},

@@ -164,6 +164,7 @@ call(struct gx_cli *cli, bool is_peer, struct gx_http_call *h,
 					       : GX_X_FAILED,
 				       &e);
 	}
+	cli->n_bytes += body.n;
 	kept = gx_arena_dup(cli->arena, body.p ? body.p : "", body.n);
 	if (kept != NULL && body.n > 0 &&
 	    gx_json_parse(cli->arena, gx_slice(kept, body.n), &answer, &e) !=

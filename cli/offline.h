@@ -16,6 +16,7 @@ int gx_cmd_evidence_root(int argc, char **argv);
 int gx_cmd_evidence_check_inclusion(int argc, char **argv);
 int gx_cmd_evidence_check_consistency(int argc, char **argv);
 int gx_cmd_evidence_verify(int argc, char **argv);
+int gx_cmd_reconcile_verify(int argc, char **argv);
 int gx_cmd_crypto_sm3(int argc, char **argv);
 int gx_cmd_crypto_hmac_sm3(int argc, char **argv);
 int gx_cmd_crypto_sm2_verify(int argc, char **argv);

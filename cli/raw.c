@@ -15,9 +15,11 @@
  * we die on any line, there is nothing to clean up.
  */
 #include "cli/raw.h"
+#include "trust/seal.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define PIECE (64u << 10)
 
@@ -187,4 +189,37 @@ gx_raw_unhex(struct gx_buf *b, const char *hex)
 		}
 	}
 	return true;
+}
+
+int
+gx_raw_trust(const char *path, struct gx_keyring **out)
+{
+	const char *slash = strrchr(path, '/'), *file;
+	struct gx_err e = {0};
+	struct gx_key *k = NULL;
+	struct stat st;
+	char node[33] = "";
+	size_t n;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		if (gx_keyring_load(path, out, &e) == GX_OK) {
+			return GX_X_OK;
+		}
+		return gx_raw_fail(GX_X_FAILED, e.code, e.text, NULL);
+	}
+	file = slash != NULL ? slash + 1 : path;
+	n = strspn(file, "abcdefghijklmnopqrstuvwxyz0123456789-");
+	if (n == 0 || n >= sizeof node || file[n] != '.') {
+		return gx_raw_fail(GX_X_USAGE, "key.name",
+				   "the file of --trust is not named "
+				   "<node>.pem",
+				   NULL);
+	}
+	memcpy(node, file, n);
+	if (gx_key_load_public(path, &k, &e) != GX_OK) {
+		return gx_raw_fail(GX_X_FAILED, e.code, e.text, NULL);
+	}
+	*out = gx_keyring_new();
+	gx_keyring_add(*out, node, &k);
+	return GX_X_OK;
 }

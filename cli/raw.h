@@ -32,6 +32,11 @@ int gx_raw_fail(int exit_code, const char *code, const char *what,
 typedef bool (*gx_raw_take_f)(void *ctx, const char *p, size_t n);
 int gx_raw_pour(const char *file, gx_raw_take_f take, void *ctx);
 
+/* The keys that --trust names: a folder of them, or one file named as in such
+ * a folder.  GX_X_OK, or an exit code after saying what is wrong. */
+struct gx_keyring;
+int gx_raw_trust(const char *path, struct gx_keyring **out);
+
 /* Value of a hex digit of either case, -1 if it is none. */
 int gx_raw_hex_digit(char c);
 /* Append the bytes of a hex text of either case; false if it is none. */

@@ -94,8 +94,26 @@ static const struct gx_route routes[] = {
 	 "Declared resources.", "Resources with version and digest."},
 	{"GET", "/api/v1/reconcile/{resource}", SEE_NODE, true, NULL,
 	 gx_api_reconcile,
-	 "Count and digest of a base table; ?bucket= lists its keys.",
-	 "Count, digest, digests of 256 buckets; or keys with digests."},
+	 "Counts and digests of a base table's parts; ?ranges= of these, "
+	 "?digits= of the parts, ?keys=1 the rows in them, ?node= made there.",
+	 "Parts with count and digest, or keys with digest, stream and seq; "
+	 "what is set aside; heads of the streams; in one snapshot."},
+	{"GET", "/api/v1/statements", SEE_NODE, true, NULL, gx_api_statements,
+	 "Statements this node has signed; ?day= of that day, ?scope=",
+	 "The newest of each scope, as they were signed."},
+	{"POST", "/api/v1/statements", ACT, true, "reconcile.statement",
+	 gx_api_statement_make,
+	 "State what this node holds, signed: {\"scope\":node} whose records",
+	 "The statement (docs/reconcile.md)."},
+	{"GET", "/api/v1/trace/{resource}", SEE_NODE, true, NULL, gx_api_trace,
+	 "Where a record is at this node, without its values: ?key=",
+	 "Rows with stream, seq and head of their batch, receipts, "
+	 "quarantine."},
+	{"POST", "/api/v1/repair/{resource}", ACT, true, "reconcile.repair",
+	 gx_api_repair,
+	 "Make rows what this node's signed log says: {\"stream\":..,"
+	 "\"from\":seq,\"keys\":[[..],..]}",
+	 "How many were written, deleted, already so, and left."},
 	{"GET", "/api/v1/topics/{topic}/tail", SEE, true, "topic.tail",
 	 gx_api_tail, "The last messages of a batch topic, decoded; ?n=",
 	 "Batches and markers with their lines."},

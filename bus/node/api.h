@@ -135,7 +135,20 @@ enum gx_rc gx_api_receipted_sql(struct gx_call *c, const char **out,
 				struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_api_quarantine(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_quarantine_one(struct gx_call *c, struct gx_err *e);
+/* SQL: the digest of a row's content (bytea), and a resource's table. */
+void gx_api_put_digest(struct gx_buf *b, const struct gx_resource *r);
+void gx_api_put_table(struct gx_buf *b, const struct gx_resource *r);
+/* Has a sink here made the resource's table yet? */
+enum gx_rc gx_api_has_table(struct gx_pg *pg, const struct gx_resource *r,
+			    bool *out, struct gx_err *e) GX_MUSTCHECK;
+/* One resource of a statement (trust/statement.h) onto c->w. */
+enum gx_rc gx_api_put_state(struct gx_call *c, const struct gx_resource *r,
+			    const char *node, struct gx_err *e) GX_MUSTCHECK;
+enum gx_rc gx_api_statements(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_statement_make(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_trace(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_reconcile(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_repair(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_evidence(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_tail(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_tokens(struct gx_call *c, struct gx_err *e);

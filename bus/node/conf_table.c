@@ -205,6 +205,10 @@ const struct gx_conf_key gx_node_keys[] = {
 	 "the oldest backup, and the longest absence of a node below, from "
 	 "which a store may be brought back.",
 	 true},
+	{FLOW, "reconcile_every", GX_CONF_DURATION, "1h", "1s", "168h",
+	 "reconcile: how often. Each look reads the tables once, at both "
+	 "nodes.",
+	 true},
 	{FLOW, "outbox_keep", GX_CONF_DURATION, "168h", "1s", "8760h",
 	 "own, down: age at which rows of the outbox are deleted, once the log "
 	 "holds "

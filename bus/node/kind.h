@@ -49,7 +49,7 @@ struct gx_node_kind {
 
 extern const struct gx_kind_ops gx_kind_source, gx_kind_sink, gx_kind_link,
 	gx_kind_link_down, gx_kind_own, gx_kind_receipt, gx_kind_down,
-	gx_kind_trim;
+	gx_kind_trim, gx_kind_reconcile;
 
 /* May the stream stand in this topic, as a sink of this node sees it? */
 bool gx_kind_sink_belongs(const struct gx_node *n, struct gx_slice stream,

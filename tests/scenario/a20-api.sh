@@ -97,6 +97,10 @@ GET /api/v1/quarantine/$id|oa||200
 GET /api/v1/nodes|oa||200
 GET /api/v1/resources|oan||200
 GET /api/v1/reconcile/social.insured|oan||200
+GET /api/v1/statements|oan||200
+POST /api/v1/statements|o|{"scope":"450100"}|201
+GET /api/v1/trace/social.insured?key=%5B%22x%22%5D|oan||200
+POST /api/v1/repair/social.insured|o|{"stream":"$S","from":1,"keys":[["x"]]}|200
 GET /api/v1/topics/gx.batch.450100/tail?n=1|oa||200
 GET /api/v1/evidence?stream=$S&first=1|oa||200
 GET /api/v1/doctor|oa||200
@@ -130,7 +134,7 @@ while IFS='|' read -r route who body status; do
 	done
 done <"$D/routes"
 echo "  $n calls"
-[ "$n" = 224 ] || fail "the table has other rows"
+[ "$n" = 256 ] || fail "the table has other rows"
 URL=$GXBUS_CITY_URL
 expect operator GET "/api/v1/quarantine/$id" "" 200
 expect auditor GET /api/v1/flows "" 401

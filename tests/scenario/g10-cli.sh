@@ -63,6 +63,9 @@ record check-id
 audit tail
 audit export
 audit verify
+reconcile report
+reconcile verify
+explain record
 evidence export
 evidence verify
 evidence root
@@ -237,9 +240,9 @@ import json, sys
 for line in sys.stdin:
     d = json.loads(line)
     print(d["key"][0], d["difference"], d["origin"])' <"$D/o" | sort)" = \
-	"$k1 differs $origin
-$k2 only there $origin
-$k3 only here $origin" ] || fail "the keys: $(cat "$D/o")"
+	"$k1 different $origin
+$k2 missing here $origin
+$k3 missing there $origin" ] || fail "the keys: $(cat "$D/o")"
 sql gx_hub "DELETE FROM social.insured WHERE aac001 = '$k1';
 INSERT INTO social.insured SELECT * FROM kept; DROP TABLE kept"
 sql gx_city "INSERT INTO social.insured SELECT * FROM kept; DROP TABLE kept"
