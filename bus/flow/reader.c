@@ -210,6 +210,33 @@ stop_guarded(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	return GX_OK;
 }
 
+/* A copied log that lost its end is read again from there.  If meanwhile it
+ * was filled and trimmed, the store must not be told an offset that is gone, or
+ * all streams here stand still for records that we have (simulation, seed
+ * 1078103). */
+static enum gx_rc
+check_going_back(struct gx_reader *r, struct place *pl, struct gx_err *e)
+{
+	int64_t low = 0;
+	int64_t high = 0;
+	int64_t upto = gx_reader_commit_upto(pl);
+	enum gx_rc rc;
+
+	if (upto >= pl->next_offset) {
+		return GX_OK;
+	}
+	rc = r->log->ops->range(r->log, pl->topic, pl->partition, &low, &high,
+				e);
+	if (rc != GX_OK || low <= upto) {
+		return rc;
+	}
+	return GX_ERR(e, GX_ABORT, "log.moved_on",
+		      "%s/%d lost its end at %lld and begins at %lld now: "
+		      "looking again",
+		      pl->topic, pl->partition, (long long)upto,
+		      (long long)low);
+}
+
 static enum gx_rc
 commit_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 {
@@ -219,8 +246,11 @@ commit_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 		.from_offset = pl->next_offset,
 	};
 	struct gx_txn_result res = {0};
-	enum gx_rc rc;
+	enum gx_rc rc = check_going_back(r, pl, e);
 
+	if (rc != GX_OK) {
+		return rc == GX_AGAIN ? GX_ABORT : rc;
+	}
 	for (int try = 0; try < 2; try++) {
 		gx_reader_mark_behind(pl);
 		t.to_offset = gx_reader_commit_upto(pl);
@@ -317,6 +347,19 @@ wait_ms(const struct gx_reader *r, int timeout_ms)
 	return wait < 0 ? 0 : (int)wait;
 }
 
+/* Reading again is done: what moves has the partition to itself for as long.
+ * Without this those that wait far below leave their neighbours no time
+ * (simulation, seed 90680). */
+static bool
+is_resting(struct place *pl, int64_t now_ms)
+{
+	if (pl->is_looking) {
+		pl->is_looking = false;
+		pl->rest_until_ms = now_ms + (now_ms - pl->looked_at_ms);
+	}
+	return now_ms < pl->rest_until_ms;
+}
+
 /* Some of a place's waiting streams look again, others at the next turn. */
 static enum gx_rc
 retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
@@ -335,6 +378,9 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	if (pl->has_behind || pl->read_at < pl->upto) {
 		return GX_OK; /* reading again as it is: let it arrive */
 	}
+	if (is_resting(pl, now_ms)) {
+		return GX_OK;
+	}
 	HASH_ITER (hh, pl->entries, en, next) {
 		enum gx_rc rc;
 
@@ -345,6 +391,8 @@ retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 		if (!gx_reader_has_room(pl)) {
 			return GX_OK;
 		}
+		pl->is_looking = true;
+		pl->looked_at_ms = now_ms;
 		rc = gx_reader_rewind(r, pl, en, en->stopped_at, e);
 		if (rc != GX_OK) {
 			return rc;

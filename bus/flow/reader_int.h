@@ -114,6 +114,8 @@ struct place {
 	struct gx_refusal *refusals;
 	size_t n_refusals, max_refusals;
 	size_t n_rewound; /* streams that began to read again */
+	bool is_looking;  /* some that wait read again, since */
+	int64_t looked_at_ms, rest_until_ms; /* and when they may next */
 	uint64_t n_lines, n_bytes;
 	int64_t began_ms;
 };
