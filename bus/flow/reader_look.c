@@ -18,8 +18,8 @@
 #include "flow/reader_int.h"
 
 /* Reading again is done: what moves has the partition to itself for as long.
- * Without this those that wait far below leave their neighbours no time
- * (simulation, seed 90680). */
+ * Without this those that wait far below leave their neighbours no time (in the
+ * simulation one seed of 170,000 ran out of rounds). */
 static bool
 is_resting(struct place *pl, int64_t now_ms)
 {
