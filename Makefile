@@ -53,9 +53,9 @@ $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(TEST_HELP:%.c=$(OUT)/%.o) $(OUT)/libgx.a
 # Its linker sends our allocations through the test.
 $(OUT)/tests/t_torture: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 # Cheap seals, the trace, and the places where mistakes are planted.
-SIM_WRAPS := gx_sm3 gx_sm3_new gx_sm3_free gx_sm3_begin gx_sm3_add gx_sm3_end \
+SIM_WRAPS := gx_sm3 gx_sm3_new gx_sm3_free gx_sm3_begin gx_sm3_add gx_sm3_end gx_sm3_x8_ready \
              gx_sm2_sign gx_sm2_verify gx_log gx_log_err gx_crash_point \
-             gx_chain_batch gx_chain_epoch gx_seal_check
+             gx_chain_batch gx_chain_epoch gx_seal_check gx_head_parse
 $(OUT)/tests/sim_flow: LDFLAGS += $(SIM_WRAPS:%=-Wl,--wrap=%)
 # Programs that scenarios run.
 $(OUT)/scenario/%: $(OUT)/tests/scenario/%.o $(OUT)/libgx.a

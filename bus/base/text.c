@@ -163,14 +163,14 @@ gx_hex(const void *p, size_t n, char *out)
 	out[2 * n] = '\0';
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9') {
-		return c - '0';
-	}
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* 0x10 and the value, 0 for what is no digit.  A table, because digits of hashes
+ * are random and a branch on each is guessed wrong every other time. */
+static const unsigned char hex_value[256] = {
+	['0'] = 0x10, ['1'] = 0x11, ['2'] = 0x12, ['3'] = 0x13,
+	['4'] = 0x14, ['5'] = 0x15, ['6'] = 0x16, ['7'] = 0x17,
+	['8'] = 0x18, ['9'] = 0x19, ['a'] = 0x1a, ['b'] = 0x1b,
+	['c'] = 0x1c, ['d'] = 0x1d, ['e'] = 0x1e, ['f'] = 0x1f,
+};
 
 bool
 gx_unhex(const char *hex, size_t hex_n, void *out, size_t n)
@@ -181,12 +181,12 @@ gx_unhex(const char *hex, size_t hex_n, void *out, size_t n)
 		return false;
 	}
 	for (size_t i = 0; i < n; i++) {
-		int high = hex_digit(hex[2 * i]);
-		int low = hex_digit(hex[2 * i + 1]);
-		if (high < 0 || low < 0) {
+		unsigned high = hex_value[(unsigned char)hex[2 * i]];
+		unsigned low = hex_value[(unsigned char)hex[2 * i + 1]];
+		if ((high & low) == 0) {
 			return false;
 		}
-		u[i] = (unsigned char)(high << 4 | low);
+		u[i] = (unsigned char)(high << 4 | (low & 15));
 	}
 	return true;
 }

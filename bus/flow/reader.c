@@ -210,6 +210,33 @@ stop_guarded(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	return GX_OK;
 }
 
+/* A copied log that lost its end is read again from there.  If meanwhile it
+ * was filled and trimmed, the store must not be told an offset that is gone, or
+ * all streams here stand still for records that we have (simulation, seed
+ * 1078103). */
+static enum gx_rc
+check_going_back(struct gx_reader *r, struct place *pl, struct gx_err *e)
+{
+	int64_t low = 0;
+	int64_t high = 0;
+	int64_t upto = gx_reader_commit_upto(pl);
+	enum gx_rc rc;
+
+	if (upto >= pl->next_offset) {
+		return GX_OK;
+	}
+	rc = r->log->ops->range(r->log, pl->topic, pl->partition, &low, &high,
+				e);
+	if (rc != GX_OK || low <= upto) {
+		return rc;
+	}
+	return GX_ERR(e, GX_ABORT, "log.moved_on",
+		      "%s/%d lost its end at %lld and begins at %lld now: "
+		      "looking again",
+		      pl->topic, pl->partition, (long long)upto,
+		      (long long)low);
+}
+
 static enum gx_rc
 commit_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 {
@@ -219,8 +246,11 @@ commit_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 		.from_offset = pl->next_offset,
 	};
 	struct gx_txn_result res = {0};
-	enum gx_rc rc;
+	enum gx_rc rc = check_going_back(r, pl, e);
 
+	if (rc != GX_OK) {
+		return rc == GX_AGAIN ? GX_ABORT : rc;
+	}
 	for (int try = 0; try < 2; try++) {
 		gx_reader_mark_behind(pl);
 		t.to_offset = gx_reader_commit_upto(pl);
@@ -317,106 +347,6 @@ wait_ms(const struct gx_reader *r, int timeout_ms)
 	return wait < 0 ? 0 : (int)wait;
 }
 
-/* Some of a place's waiting streams look again, others at the next turn. */
-static enum gx_rc
-retry_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
-{
-	struct entry *en;
-	struct entry *next;
-	int64_t now_ms = gx_mono_ms();
-
-	if (pl->lost) {
-		return GX_OK;
-	}
-	if (pl->upto != pl->done) {
-		pl->is_dirty = true; /* what was passed over first */
-		return GX_OK;
-	}
-	if (pl->has_behind || pl->read_at < pl->upto) {
-		return GX_OK; /* reading again as it is: let it arrive */
-	}
-	HASH_ITER (hh, pl->entries, en, next) {
-		enum gx_rc rc;
-
-		if (!en->is_stopped ||
-		    !gx_reader_is_look_due(r, pl, en, now_ms)) {
-			continue;
-		}
-		if (!gx_reader_has_room(pl)) {
-			return GX_OK;
-		}
-		rc = gx_reader_rewind(r, pl, en, en->stopped_at, e);
-		if (rc != GX_OK) {
-			return rc;
-		}
-	}
-	return GX_OK;
-}
-
-/* Does the log hold again what it had lost, or at least reach so far?  Without
- * this look another reader may end the stops, and this one never reads on
- * (simulation, seed 400422). */
-static enum gx_rc
-check_lost_again(struct gx_reader *r, const struct place *pl, struct gx_err *e)
-{
-	int64_t low = 0;
-	int64_t high = 0;
-	enum gx_rc rc = r->log->ops->range(r->log, pl->topic, pl->partition,
-					   &low, &high, e);
-
-	if (rc != GX_OK || low > pl->next_offset || high < pl->next_offset) {
-		return rc;
-	}
-	return GX_ERR(e, GX_ABORT, "log.refilled",
-		      "%s/%d reaches %lld again: comparing it with what was "
-		      "taken",
-		      pl->topic, pl->partition, (long long)pl->next_offset);
-}
-
-/* A place that reads again stands below its end: if the log was cut between
- * the two, no consumer is told, and the end never comes. */
-static enum gx_rc
-check_end(struct gx_reader *r, const struct place *pl, struct gx_err *e)
-{
-	int64_t low = 0;
-	int64_t high = 0;
-	enum gx_rc rc;
-
-	if (pl->lost) {
-		return check_lost_again(r, pl, e);
-	}
-	if (!pl->has_behind || pl->read_at >= pl->upto) {
-		return GX_OK;
-	}
-	rc = r->log->ops->range(r->log, pl->topic, pl->partition, &low, &high,
-				e);
-	if (rc != GX_OK || high >= pl->upto) {
-		return rc;
-	}
-	return GX_ERR(e, GX_ABORT, "log.out_of_range",
-		      "%s/%d ends at %lld and was read up to %lld", pl->topic,
-		      pl->partition, (long long)high, (long long)pl->upto);
-}
-
-/* Streams that wait for a key or schema look again from where they stand. */
-static enum gx_rc
-retry_waiting(struct gx_reader *r, struct gx_err *e)
-{
-	enum gx_rc rc = GX_OK;
-
-	if (gx_mono_ms() < r->retry_at_ms) {
-		return GX_OK;
-	}
-	r->retry_at_ms = gx_mono_ms() + r->conf.retry_ms;
-	for (size_t i = 0; i < r->n_places && rc == GX_OK; i++) {
-		rc = check_end(r, &r->places[i], e);
-		if (rc == GX_OK) {
-			rc = retry_place(r, &r->places[i], e);
-		}
-	}
-	return rc == GX_AGAIN ? GX_ABORT : rc;
-}
-
 /*
  * Copies stand in the order of their source, each offset behind the one before
  * it.  A jump shows that the log was cut and filled again while we stood above
@@ -492,7 +422,7 @@ step_reader(void *flow, int timeout_ms, struct gx_err *e)
 	bool did = false;
 	enum gx_rc rc;
 
-	rc = retry_waiting(r, e);
+	rc = gx_reader_look_again(r, e);
 	if (rc != GX_OK) {
 		return rc;
 	}

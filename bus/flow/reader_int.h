@@ -114,6 +114,8 @@ struct place {
 	struct gx_refusal *refusals;
 	size_t n_refusals, max_refusals;
 	size_t n_rewound; /* streams that began to read again */
+	bool is_looking;  /* some that wait read again, since */
+	int64_t looked_at_ms, rest_until_ms; /* and when they may next */
 	uint64_t n_lines, n_bytes;
 	int64_t began_ms;
 };
@@ -170,6 +172,10 @@ int64_t gx_reader_commit_upto(struct place *pl);
 /* Stand still at this offset. */
 void gx_reader_stop(struct gx_reader *r, struct place *pl, struct entry *en,
 		    int64_t at, const char *code, const char *text);
+/* reader_look.c: now and then, whatever is read.  GX_OK, or GX_ABORT if all has
+ * to be loaded anew. */
+enum gx_rc gx_reader_look_again(struct gx_reader *r,
+				struct gx_err *e) GX_MUSTCHECK;
 /* reader_refuse.c: the open transaction notes that a message is refused. */
 void gx_reader_note_refusal(struct place *pl, const struct gx_msg *m,
 			    const char *why);

@@ -199,8 +199,13 @@ open_place(struct gx_reader *r, struct place *pl, struct gx_err *e)
 	enum gx_rc rc;
 
 	pl->from_high = -1;
-	pl->heads = gx_mem_new(READER_MAX_APPLIES * sizeof *pl->heads);
-	pl->held = gx_mem_new(READER_MAX_APPLIES * sizeof *pl->held);
+	/* Large, mostly unused, and written before it is read: not cleared. */
+	pl->heads = gx_mem_grow(NULL, READER_MAX_APPLIES, sizeof *pl->heads);
+	pl->held = gx_mem_grow(NULL, READER_MAX_APPLIES, sizeof *pl->held);
+	if (!pl->heads || !pl->held) {
+		return GX_ERR(e, GX_FATAL, "mem.none", "no memory for %s/%d",
+			      pl->topic, pl->partition);
+	}
 	rc = r->store->ops->load(r->store, pl->topic, pl->partition,
 				 &pl->next_offset, load_row, pl, e);
 	if (rc != GX_OK) {

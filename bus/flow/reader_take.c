@@ -55,22 +55,17 @@ find_entry(struct place *pl, struct gx_slice stream)
 	return en;
 }
 
-/* A bigger copy when it is full; as any small object, or the process ends. */
+/* Bigger when it is full; a transaction holds few. */
 static void *
 make_room(void *array, size_t n, size_t *max, size_t size)
 {
-	void *bigger;
-
 	if (n < *max) {
 		return array;
 	}
 	*max = *max ? *max * 2 : 16;
-	bigger = gx_mem_new(*max * size);
-	if (n > 0) {
-		memcpy(bigger, array, n * size);
-	}
-	gx_mem_free(array);
-	return bigger;
+	array = gx_mem_grow(array, *max, size);
+	GX_ASSERT(array != NULL);
+	return array;
 }
 
 /* What moves does not stand still: forget a stop of this transaction. */

@@ -26,6 +26,7 @@
 #include "base/metric.h"
 
 #include <malloc.h>
+#include <stddef.h>
 #include <time.h>
 
 #define MISTAKE_SEEDS 4000
@@ -69,7 +70,11 @@ make_world(uint64_t seed, enum w_mistake setting, enum w_mistake mistake,
 {
 	struct gx_err e = {0};
 
-	memset(&W, 0, sizeof W);
+	memset(&W, 0, offsetof(struct world, db));
+	for (int n = 0; n < W_NODES; n++) {
+		world_db_clear(&W.db[n]);
+		world_db_clear(&W.backup[n]);
+	}
 	W.seed = seed;
 	W.dice = seed * 0x2545f4914f6cdd1du + 99;
 	W.setting = setting;
@@ -424,7 +429,9 @@ main(int argc, char **argv)
 		}
 	}
 	/* The reader's tables are large and mostly untouched. */
-	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	(void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 64 << 20);
+	(void)mallopt(M_TOP_PAD, 4 << 20);
 	world_use_clocks();
 	world_parts_prepare();
 	if (seed) {

@@ -14,6 +14,7 @@
 #include "flow/store.h"
 #include "flow/worker.h"
 #include "port/log.h"
+#include "trust/seal.h"
 
 #define W_PARTS 12 /* flows, second instances included */
 #define W_PARTITIONS 3
@@ -118,7 +119,7 @@ struct w_stream {
 	size_t n_want;
 };
 
-/* A database; restoring it is a struct copy. */
+/* A database. */
 struct w_row {
 	bool is_there;
 	struct gx_stream_row row;
@@ -185,7 +186,6 @@ struct world {
 	struct w_source source[W_SOURCES];
 	struct w_stream stream[W_ALL_STREAMS];
 	struct w_log log[W_NODES];
-	struct w_db db[W_NODES], backup[W_NODES];
 	bool has_backup[W_NODES];
 	struct gx_store store[W_NODES];
 	size_t flush_one_in; /* how seldom a log that need not flush does */
@@ -200,6 +200,8 @@ struct world {
 	int depth;
 	void (*between)(size_t n); /* n steps of others between two of ours */
 	unsigned tickets;
+	/* Large and mostly untouched: world_db_clear() instead of a memset. */
+	struct w_db db[W_NODES], backup[W_NODES];
 };
 extern struct world W;
 
@@ -246,7 +248,18 @@ const char *world_fault_name(enum w_fault f);
 const char *world_mistake_name(enum w_mistake m);
 void world_mistake_faults(void);
 
+/* What a message says and whether its seal is good never changes; a run asks
+ * a hundred times.  Bytes that no log holds have none. */
+struct w_said {
+	bool is_parsed, is_checked[2]; /* without, with leaves */
+	const char *bad;
+	struct gx_head head;
+	enum gx_seal seal[2];
+	unsigned char hash[GX_HASH];
+};
+
 /* world_log.c */
+struct w_said *world_said(struct gx_slice value);
 extern const struct gx_log_ops world_log_ops;
 void world_log_tick(void); /* the network moves */
 void world_log_calm(void); /* nothing is left on the wire */
@@ -259,6 +272,8 @@ void world_log_free(void);
 
 /* world_store.c */
 extern const struct gx_store_ops world_store_ops;
+void world_db_clear(struct w_db *db);
+void world_db_copy(struct w_db *to, const struct w_db *from);
 int64_t world_kept(const struct w_db *db, int32_t partition);
 
 /* world_source.c */

@@ -79,7 +79,7 @@ restore_db(enum w_node n)
 		return;
 	}
 	world_say("the database of %s is restored", n == CITY ? "city" : "hub");
-	W.db[n] = W.backup[n];
+	world_db_copy(&W.db[n], &W.backup[n]);
 	W.lost |= n == CITY ? LOST_CITY_DB : LOST_HUB_DB;
 	for (size_t i = 0; i < W.n_parts; i++) {
 		struct part *p = &W.part[i];
@@ -150,7 +150,7 @@ world_faults_disturb(void)
 			world_one_in(6) ? !W.is_key_unknown : W.is_key_unknown;
 	}
 	if (W.has[F_RESTORE_DB] && world_one_in(200)) {
-		W.backup[n] = W.db[n];
+		world_db_copy(&W.backup[n], &W.db[n]);
 		W.has_backup[n] = true;
 	}
 	if (happens(F_RESTORE_DB, 300)) {

@@ -104,21 +104,3 @@ __wrap_gx_chain_epoch(uint64_t highest_seen, int64_t now_ms)
 	}
 	return mine;
 }
-
-enum gx_seal __real_gx_seal_check(struct gx_verifier *v,
-				  const struct gx_head *h, bool with_leaves,
-				  unsigned char head_hash[GX_HASH]);
-enum gx_seal __wrap_gx_seal_check(struct gx_verifier *v,
-				  const struct gx_head *h, bool with_leaves,
-				  unsigned char head_hash[GX_HASH]);
-
-enum gx_seal
-__wrap_gx_seal_check(struct gx_verifier *v, const struct gx_head *h,
-		     bool with_leaves, unsigned char head_hash[GX_HASH])
-{
-	enum gx_seal seal = __real_gx_seal_check(v, h, with_leaves, head_hash);
-
-	return W.is_key_unknown && W.cur && W.cur->node == HUB
-		       ? GX_SEAL_UNKNOWN_KEY
-		       : seal;
-}

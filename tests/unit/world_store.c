@@ -1,7 +1,7 @@
 /*
  * World, the databases.
  *
- * A database is one plain struct, so that a backup and a restore are copies.
+ * A database is one plain struct; a backup and a restore are copies of it.
  * A call is one transaction: it is refused before anything happened, or done,
  * or done while the caller hears that the answer was lost.  commit() compares
  * every row and the offset with what the caller believed, as the real store
@@ -10,10 +10,49 @@
  */
 #include "world.h"
 
+#include <stddef.h>
+
 static enum w_node
 node_of(const struct gx_store *s)
 {
 	return s == &W.store[CITY] ? CITY : HUB;
+}
+
+/* Of the many batches that a row may hold only those that it does hold. */
+static void
+copy_row(struct w_row *to, const struct w_row *from)
+{
+	memcpy(to, from,
+	       offsetof(struct w_row, taken) +
+		       from->n_taken * sizeof from->taken[0]);
+}
+
+static void
+clear_row(struct w_row *row)
+{
+	memset(row, 0, offsetof(struct w_row, taken));
+}
+
+void
+world_db_clear(struct w_db *db)
+{
+	size_t rest = offsetof(struct w_db, next_offset);
+
+	for (size_t i = 0; i < W_ALL_STREAMS; i++) {
+		clear_row(&db->row[i]);
+	}
+	memset((char *)db + rest, 0, sizeof *db - rest);
+}
+
+void
+world_db_copy(struct w_db *to, const struct w_db *from)
+{
+	size_t rest = offsetof(struct w_db, next_offset);
+
+	for (size_t i = 0; i < W_ALL_STREAMS; i++) {
+		copy_row(&to->row[i], &from->row[i]);
+	}
+	memcpy((char *)to + rest, (const char *)from + rest, sizeof *to - rest);
 }
 
 /* Where a partition must still be readable from. */
@@ -170,7 +209,7 @@ compare(const struct w_db *db, const struct gx_txn *t, size_t i)
 static void
 insert(struct w_row *row, const struct gx_txn *t, struct gx_slice stream)
 {
-	memset(row, 0, sizeof *row);
+	clear_row(row);
 	row->is_there = true;
 	memcpy(row->row.stream, stream.p, stream.n);
 	snprintf(row->row.topic, sizeof row->row.topic, "%s", t->topic);
