@@ -11,6 +11,7 @@
 #include "flow/store.h"
 #include "record/line.h"
 #include "record/resource.h"
+#include "trust/box.h"
 
 /* NULL: the line may be applied; else a code of errors.def, for which it is
  * set aside.  Thread: the store's. */
@@ -31,6 +32,8 @@ struct gx_store_pg_conf {
 	int guard_percent; /* mass-change guard at "op":"e", 0 = off */
 	uint64_t guard_floor;
 	uint64_t quarantine_max_rows; /* 0: no ceiling */
+	/* What is set aside is sealed in it; lent, NULL: it is kept plain. */
+	struct gx_box *box;
 	/* Asked of each u line that passed its schema; NULL: nobody. */
 	gx_check_line_f check_line;
 	void *check_ctx;
