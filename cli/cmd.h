@@ -39,7 +39,7 @@ struct gx_cli {
 	enum gx_output output;
 	const char *args[GX_CLI_ARGS]; /* after words and options */
 	int n_args;
-	const char *opts[48];	 /* by row of the option table; "" = flag set */
+	const char *opts[64];	 /* by row of the option table; "" = flag set */
 	struct gx_conf *profile; /* of the file, NULL: none was read */
 	const char *profile_name;
 	char *token, *peer_token; /* read when first wanted */
@@ -75,6 +75,7 @@ const struct gx_option *gx_option_at(size_t i);
 bool gx_option_is_of(const struct gx_command *cmd, const struct gx_option *o);
 /* How many words at the beginning of argv are common options and values. */
 int gx_opt_count_common(int argc, char **argv);
+#define GX_SET_APART '\x1e' /* between the values of --set */
 /* Value of an option, "" of a flag that was given, NULL if it was not. */
 const char *gx_opt(const struct gx_cli *cli, const char *name);
 /* Take options and arguments.  An exit code, or -1 to go on. */
@@ -125,6 +126,10 @@ int gx_cmd_stream_list(struct gx_cli *cli);
 int gx_cmd_stream_show(struct gx_cli *cli);
 int gx_cmd_quarantine_list(struct gx_cli *cli);
 int gx_cmd_quarantine_show(struct gx_cli *cli);
+int gx_cmd_quarantine_stats(struct gx_cli *cli);
+int gx_cmd_quarantine_fix(struct gx_cli *cli);
+int gx_cmd_quarantine_replay(struct gx_cli *cli);
+int gx_cmd_quarantine_discard(struct gx_cli *cli);
 int gx_cmd_node_list(struct gx_cli *cli);
 int gx_cmd_evidence_export(struct gx_cli *cli);
 int gx_cmd_topic_tail(struct gx_cli *cli);

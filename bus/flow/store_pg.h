@@ -43,6 +43,13 @@ enum gx_rc gx_store_pg_new(const struct gx_store_pg_conf *conf,
 			   struct gx_store **out,
 			   struct gx_err *e) GX_MUSTCHECK;
 
+/* What a box of the quarantine is labelled with: its column ("original",
+ * "record", "line"), stream and position, or of a line the number of its item;
+ * n = 0 if that does not fit. */
+#define GX_ASIDE_LABEL (GX_STREAM_MAX + 2048)
+struct gx_slice gx_store_pg_label(char out[GX_ASIDE_LABEL], const char *column,
+				  struct gx_slice stream, struct gx_slice pos);
+
 /* What a node below is given of a resource: each record that concerns it and
  * comes from outside of its subtree.  region: what the item begins with; for a
  * resource that goes by stream it is not read.  is_ended: nothing any more. */

@@ -178,11 +178,6 @@ void gx_store_pg_list(char ***list, size_t *n, struct gx_slice name);
 void gx_store_pg_unlist(char **list, size_t *n, struct gx_slice name);
 
 /* ---- store_pg_redrive.c ---- */
-/* What a box of the quarantine is labelled with: column, stream and position,
- * or of a line the number of its item; "" if it does not fit. */
-struct gx_slice gx_store_pg_label(char out[GX_STREAM_MAX + 2048],
-				  const char *column, struct gx_slice stream,
-				  struct gx_slice pos);
 /* Put bytes into a column, sealed if there is a box. */
 enum gx_rc gx_store_pg_put_sealed(struct gx_store_pg *st, struct gx_buf *col,
 				  const char *column, struct gx_slice stream,

@@ -22,13 +22,13 @@
 #include "flow/store_pg_int.h"
 
 struct gx_slice
-gx_store_pg_label(char out[GX_STREAM_MAX + 2048], const char *column,
+gx_store_pg_label(char out[GX_ASIDE_LABEL], const char *column,
 		  struct gx_slice stream, struct gx_slice pos)
 {
-	int n = snprintf(out, GX_STREAM_MAX + 2048, "%s\n%.*s\n%.*s", column,
+	int n = snprintf(out, GX_ASIDE_LABEL, "%s\n%.*s\n%.*s", column,
 			 (int)stream.n, stream.p, (int)pos.n, pos.p);
 
-	return gx_slice(out, n > 0 && n < GX_STREAM_MAX + 2048 ? (size_t)n : 0);
+	return gx_slice(out, n > 0 && n < GX_ASIDE_LABEL ? (size_t)n : 0);
 }
 
 enum gx_rc
@@ -37,7 +37,7 @@ gx_store_pg_put_sealed(struct gx_store_pg *st, struct gx_buf *col,
 		       struct gx_slice pos, struct gx_slice bytes,
 		       struct gx_err *e)
 {
-	char room[GX_STREAM_MAX + 2048];
+	char room[GX_ASIDE_LABEL];
 	struct gx_slice label = gx_store_pg_label(room, column, stream, pos);
 
 	if (st->box == NULL || bytes.n == 0) {
@@ -124,7 +124,7 @@ static enum gx_rc
 give_line(struct gx_store_pg *st, const struct gx_rows *rows, int i,
 	  const char *stream, gx_redrive_f each, void *ctx, struct gx_err *e)
 {
-	char room[GX_STREAM_MAX + 2048];
+	char room[GX_ASIDE_LABEL];
 	struct gx_slice label = gx_store_pg_label(
 		room, "line", gx_slice_str(stream), gx_rows_slice(rows, i, 1));
 
