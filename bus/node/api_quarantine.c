@@ -265,7 +265,8 @@ put_masked_record(struct gx_call *c, const struct gx_resource *r,
 
 	gx_jw_name(&c->w, "record");
 	if (record.n == 0 ||
-	    gx_json_parse(c->arena, record, &doc, NULL) != GX_OK) {
+	    gx_json_parse(c->arena, record, &doc, NULL) != GX_OK ||
+	    doc->type != GX_JSON_OBJECT) {
 		gx_jw_null(&c->w);
 		return;
 	}
@@ -283,12 +284,16 @@ static void
 put_content(struct gx_call *c, const struct gx_rows *rows,
 	    struct gx_slice record, struct gx_slice original)
 {
+	size_t at;
+
 	gx_jw_name(&c->w, "key");
 	gx_jw_raw(&c->w, gx_rows_slice(rows, 0, 10).n > 0
 				 ? gx_rows_slice(rows, 0, 10)
 				 : GX_SLICE("null"));
 	gx_jw_name(&c->w, "record");
-	gx_jw_raw(&c->w, record.n > 0 ? record : GX_SLICE("null"));
+	gx_jw_raw(&c->w, record.n > 0 && gx_json_syntax(record, &at) == NULL
+				 ? record
+				 : GX_SLICE("null"));
 	gx_jw_name(&c->w, "original");
 	gx_jw_str(&c->w, original);
 }

@@ -50,7 +50,8 @@ const struct gx_conf_key gx_node_keys[] = {
 	 "gxbus init makes one. Needed by sources only.",
 	 false},
 	{NODE, "quarantine_key", GX_CONF_SECRET, "quarantine.key", NULL, NULL,
-	 "Secret (64 hex digits, mode 0600) that seals what is set aside. gxbus "
+	 "Secret (64 hex digits, mode 0600) that seals what is set aside. "
+	 "gxbus "
 	 "init makes one. Whoever loses it cannot read what is in the "
 	 "quarantine; all daemons of a node have the same.",
 	 false},

@@ -7,6 +7,7 @@
 lab i20
 mkdir -p "$D/city"
 set_conf city "flow social" guard_percent 0
+set_conf city "flow social" quarantine_max_rows 200000
 LOTS=${LOTS:-2000}
 walking 300
 S=/$GXL_CITY/hrss/social/social.insured/0
