@@ -351,6 +351,7 @@ build_reject(struct gx_host *h, const struct gx_abi_text *row, bool is_long,
 {
 	out->is_reject = true;
 	out->line.op = GX_OP_SET_ASIDE;
+	out->record = is_long ? gx_slice(NULL, 0) : out->line.data;
 	out->line.data = gx_slice(NULL, 0);
 	out->faults = h->faults;
 	out->n_faults = h->n_faults;

@@ -56,6 +56,8 @@ struct gx_host_out {
 	const struct gx_fault *faults;
 	size_t n_faults;
 	struct gx_slice original; /* reject: {"column":"text",...} */
+	struct gx_slice record;	  /* reject: what the validator saw; n = 0: no
+				   record could be made */
 };
 /* A row that is there: upsert or reject.  time is lent into out.
  * GX_FATAL "adapter.broken": the adapter broke its contract. */

@@ -76,6 +76,7 @@ const struct gx_option *gx_option_at(size_t i);
 bool gx_option_is_of(const struct gx_command *cmd, const struct gx_option *o);
 /* How many words at the beginning of argv are common options and values. */
 int gx_opt_count_common(int argc, char **argv);
+#define GX_SET_APART '\x1e' /* between the values of --set */
 /* Value of an option, "" of a flag that was given, NULL if it was not. */
 const char *gx_opt(const struct gx_cli *cli, const char *name);
 /* Take options and arguments.  An exit code, or -1 to go on. */
@@ -126,6 +127,10 @@ int gx_cmd_stream_list(struct gx_cli *cli);
 int gx_cmd_stream_show(struct gx_cli *cli);
 int gx_cmd_quarantine_list(struct gx_cli *cli);
 int gx_cmd_quarantine_show(struct gx_cli *cli);
+int gx_cmd_quarantine_stats(struct gx_cli *cli);
+int gx_cmd_quarantine_fix(struct gx_cli *cli);
+int gx_cmd_quarantine_replay(struct gx_cli *cli);
+int gx_cmd_quarantine_discard(struct gx_cli *cli);
 int gx_cmd_node_list(struct gx_cli *cli);
 int gx_cmd_evidence_export(struct gx_cli *cli);
 int gx_cmd_topic_tail(struct gx_cli *cli);

@@ -2,7 +2,7 @@
  * init: what a node needs before its daemon can start for the first time.
  *
  * Makes, in one folder: an SM2 key (0600) and its public half, a trust folder
- * that holds the latter, and a short configuration that "gxbusd --check-config"
+ * that holds the latter, the secret that seals the quarantine (0600), and a short configuration that "gxbusd --check-config"
  * takes as it is; addresses are to be completed.  Nothing
  * that exists is overwritten: a key that is made anew would silently end
  * every stream of the node.  If we die half-way, what is there is good, and
@@ -49,7 +49,7 @@ write_new(const struct gx_cli *cli, const char *path, const char *text,
 static int
 make_key(const struct gx_cli *cli, const char *dir, const char *code)
 {
-	char key[1100], pub[1110], trusted[1200], pem[4096];
+	char key[1100], pub[1110], trusted[1200], pem[4096], secret[1100];
 	struct gx_err e = {0};
 	FILE *f;
 	size_t n;
@@ -62,6 +62,10 @@ make_key(const struct gx_cli *cli, const char *dir, const char *code)
 		return fail_file(cli, key);
 	}
 	if (gx_key_make(key, &e) != GX_OK) {
+		return gx_cli_fail_err(cli, GX_X_FAILED, &e);
+	}
+	snprintf(secret, sizeof secret, "%s/quarantine.key", dir);
+	if (gx_secret_make(secret, &e) != GX_OK) {
 		return gx_cli_fail_err(cli, GX_X_FAILED, &e);
 	}
 	f = fopen(pub, "re");
@@ -107,7 +111,8 @@ put_node(struct gx_buf *b, const char *code, const char *parent)
 		b,
 		"# Configuration of node %s.  \"gxbusd --print-sample\" shows "
 		"every key.\n\n[node]\nid = %s\nregion = %.6s\n"
-		"key = node.key\ntrust = trust\n",
+		"key = node.key\nquarantine_key = quarantine.key\n"
+		"trust = trust\n",
 		code, code, code);
 	if (find_share(share)) {
 		(void)gx_buf_printf(
@@ -202,7 +207,8 @@ gx_cmd_init(struct gx_cli *cli)
 	}
 	if (rc == GX_X_OK) {
 		fprintf(stderr,
-			"made node.key, trust/%s.pem and gxbusd.conf in %s\n"
+			"made node.key, quarantine.key, trust/%s.pem and "
+			"gxbusd.conf in %s\n"
 			"next: complete gxbusd.conf, give trust/%s.pem to the "
 			"neighbours, then\n"
 			"gxbusd -c %s/gxbusd.conf --check-config, as the user "

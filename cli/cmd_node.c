@@ -1,5 +1,5 @@
 /*
- * Commands about flows, streams, quarantine, tokens and the node.
+ * Commands about flows, streams, tokens and the node.
  *
  * Each is one or two questions to a node and a way to show the answer.  The
  * node decides what may be seen and done; nothing is decided here.  Commands
@@ -407,56 +407,6 @@ gx_cmd_stream_show(struct gx_cli *cli)
 				   NULL);
 	}
 	return show_stream(cli, s);
-}
-
-/* ---- quarantine ---- */
-
-int
-gx_cmd_quarantine_list(struct gx_cli *cli)
-{
-	static const struct gx_column columns[] = {
-		{"id", "ID", false},	     {"side", "SIDE", false},
-		{"stream", "STREAM", false}, {"seq", "SEQ", true},
-		{"state", "STATE", false},   {"last_seen", "LAST SEEN", false},
-		{"n_seen", "SEEN", true},    {"reasons", "REASONS", false},
-		{NULL, NULL, false}};
-	static const char *const names[] = {"limit", "cursor", "stream",
-					    "rule"};
-	const struct gx_json *a;
-	struct gx_buf b;
-	int code;
-
-	gx_buf_init(&b, 4096);
-	(void)gx_buf_puts(&b, "/api/v1/quarantine?v=1");
-	for (int i = 0; i < 4; i++) {
-		const char *v = gx_opt(cli, names[i]);
-
-		if (v != NULL) {
-			(void)gx_buf_printf(&b, "&%s=", names[i]);
-			gx_net_escape(&b, v);
-		}
-	}
-	code = gx_net_call(cli, false, "GET", gx_buf_str(&b), NULL, &a);
-	gx_buf_free(&b);
-	if (code == GX_X_OK) {
-		gx_table_list(cli, a, columns);
-	}
-	return code;
-}
-
-int
-gx_cmd_quarantine_show(struct gx_cli *cli)
-{
-	const char *id = cli->args[0];
-
-	if (id[0] == '\0' || strlen(id) > 18 ||
-	    id[strspn(id, "0123456789")] != '\0') {
-		return gx_cli_fail(cli, GX_X_USAGE, "cli.usage",
-				   "a record set aside is named by its number",
-				   "for example: gxbus quarantine show 17; "
-				   "gxbus quarantine list shows all");
-	}
-	return show(cli, "quarantine");
 }
 
 /* ---- node ---- */

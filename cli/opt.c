@@ -49,6 +49,18 @@ static const struct gx_option options[] = {
 	{"cursor", 0, "C", false, NULL, "go on after a list's \"next\""},
 	{"stream", 0, "STREAM", false, "quarantine list",
 	 "only of this stream"},
+	{"stream", 0, "STREAM", false, "quarantine replay",
+	 "only of this stream"},
+	{"side", 0, "SIDE", false, NULL,
+	 "source, sink, or refused: whole batches"},
+	{"state", 0, "STATE", false, NULL,
+	 "open, queued, replayed, superseded or discarded"},
+	{"reveal", 0, NULL, false, NULL,
+	 "show the content; noted in the audit log"},
+	{"set", 0, "/ITEM=VALUE", false, NULL,
+	 "the item's new value; may be given often"},
+	{"all", 0, NULL, false, "quarantine replay",
+	 "every open item that passes its rules now"},
 	{"stream", 0, "STREAM", false, "evidence export",
 	 "full name of a stream; with --seq"},
 	{"seq", 0, "A-B", false, NULL, "records from seq A to B, or only A"},
@@ -143,6 +155,25 @@ usage(const struct gx_cli *cli, const char *what, const char *word)
 	return gx_cli_fail(cli, GX_X_USAGE, "cli.usage", text, NULL);
 }
 
+/* Values of --set stand one after the other, apart by a byte that no argument
+ * of a person has; of all others the last one counts. */
+static void
+take_value(struct gx_cli *cli, const struct gx_option *o, size_t k,
+	   const char *value)
+{
+	struct gx_buf b;
+
+	if (cli->opts[k] == NULL || strcmp(o->name, "set") != 0) {
+		cli->opts[k] = value;
+		return;
+	}
+	gx_buf_init(&b, 1u << 20);
+	(void)gx_buf_printf(&b, "%s%c%s", cli->opts[k], GX_SET_APART, value);
+	value = gx_arena_dup(cli->arena, gx_buf_str(&b), b.n);
+	cli->opts[k] = value != NULL ? value : cli->opts[k];
+	gx_buf_free(&b);
+}
+
 /* Take argv[*i]; -1: taken. */
 static int
 take_option(struct gx_cli *cli, int argc, char **argv, int *i)
@@ -167,11 +198,11 @@ take_option(struct gx_cli *cli, int argc, char **argv, int *i)
 			}
 			cli->opts[k] = "";
 		} else if (is_long && eq != NULL) {
-			cli->opts[k] = eq + 1;
+			take_value(cli, o, k, eq + 1);
 		} else if (is_short && word[2] != '\0') {
-			cli->opts[k] = word + 2;
+			take_value(cli, o, k, word + 2);
 		} else if (*i + 1 < argc) {
-			cli->opts[k] = argv[++*i];
+			take_value(cli, o, k, argv[++*i]);
 		} else {
 			return usage(cli, "a value is missing after ", word);
 		}

@@ -13,6 +13,8 @@
  */
 #include "flow/chain.h"
 
+#include "base/text.h"
+
 #include <string.h>
 
 void
@@ -102,4 +104,33 @@ gx_chain_epoch(uint64_t highest_seen, int64_t now_ms)
 	uint64_t now = now_ms > 0 ? (uint64_t)now_ms : 0;
 
 	return highest_seen + 1 > now ? highest_seen + 1 : now;
+}
+
+static const char source_member[] = "{\"source\":\"";
+static const char redrive_member[] = "\",\"redrive\":";
+
+struct gx_slice
+gx_chain_source(const struct gx_chain *c)
+{
+	size_t skip = sizeof source_member - 1;
+
+	if (strncmp(c->src, source_member, skip) != 0) {
+		return gx_slice("", 0);
+	}
+	return gx_slice(c->src + skip, strcspn(c->src + skip, "\""));
+}
+
+uint64_t
+gx_chain_redrive(const struct gx_chain *c)
+{
+	struct gx_slice pos = gx_chain_source(c);
+	const char *p = pos.p + pos.n;
+	size_t skip = sizeof redrive_member - 1;
+	uint64_t n = 0;
+
+	if (strncmp(p, redrive_member, skip) != 0) {
+		return 0;
+	}
+	p += skip;
+	return gx_parse_u64(p, strspn(p, "0123456789"), INT64_MAX, &n) ? n : 0;
 }

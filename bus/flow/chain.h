@@ -55,6 +55,15 @@ void gx_chain_take_batch(struct gx_chain *c, const struct gx_head *h,
 			 const unsigned char head_hash[GX_HASH]);
 void gx_chain_take_marker(struct gx_chain *c, const struct gx_head *h);
 
+/*
+ * src is {"source":"<position>","redrive":<number>,"guard":[..]}, members in
+ * this order, the last two only if there is something to tell.  The position of
+ * the source, "" if there is none; the last replay that was ordered here, 0 if
+ * there is none.
+ */
+struct gx_slice gx_chain_source(const struct gx_chain *c);
+uint64_t gx_chain_redrive(const struct gx_chain *c);
+
 /* The epoch a take-over chooses: the higher of highest seen + 1 and now. */
 uint64_t gx_chain_epoch(uint64_t highest_seen, int64_t now_ms);
 

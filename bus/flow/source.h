@@ -28,6 +28,8 @@ struct gx_rec {
 	const struct gx_fault *faults; /* reject */
 	size_t n_faults;
 	struct gx_slice original; /* reject: bytes as the source gave them */
+	struct gx_slice record; /* reject: the mapped record, a JSON object, as
+				   far as it could be made; n = 0: none */
 	/* counts for the mass-change guard */
 	bool is_change; /* deletes or changes a row that was there before */
 };

@@ -623,6 +623,9 @@ give_row(struct src_outbox *src, const struct obx_stream *st,
 		rec->faults = src->faults;
 		rec->n_faults = src->n_faults;
 		rec->original = gx_rows_slice(r, src->row, COL_D);
+		/* Where a line names its origin it has no way back: the
+		 * quarantine does not hold that name. */
+		rec->record = src->is_down ? gx_slice("", 0) : rec->original;
 	}
 	rec->pos = pos_text(src, src->at.id);
 	src->told_id = src->at.id;

@@ -331,6 +331,7 @@ give_row(struct gx_src_pg *src, const struct pg_todo *todo,
 	rec->faults = out->faults;
 	rec->n_faults = out->n_faults;
 	rec->original = out->original;
+	rec->record = out->record;
 	rec->is_change = todo->is_change;
 	rec->pos = gx_src_pg_pos_text(src, &st->pos);
 }

@@ -440,6 +440,7 @@ take_row(struct gx_src_pg *src, struct pg_table *t, struct gx_slice row,
 	rec->faults = out->faults;
 	rec->n_faults = out->n_faults;
 	rec->original = out->original;
+	rec->record = out->record;
 	rec->pos = gx_src_pg_pos_text(src, &st->pos);
 	*has_rec = true;
 	return GX_OK;

@@ -77,8 +77,13 @@ struct gx_aside {
 	struct gx_slice key;	     /* JSON array, n = 0 if not known */
 	struct gx_slice reasons;  /* JSON array [{pointer,keyword,message}] */
 	struct gx_slice original; /* bytes as the source gave them */
+	struct gx_slice record;	  /* JSON object, n = 0 if none was made */
 	struct gx_slice time;	  /* RFC 3339 */
 };
+
+/* A replay that was ordered: its line, ready for a batch.  Lent. */
+typedef enum gx_rc (*gx_redrive_f)(void *ctx, uint64_t id, struct gx_slice line,
+				   struct gx_err *e);
 
 struct gx_store;
 struct gx_store_ops {
@@ -132,6 +137,21 @@ struct gx_store_ops {
 	enum gx_rc (*release)(struct gx_store *s, const char *origin,
 			      struct gx_slice pos, uint64_t upto,
 			      uint64_t epoch, struct gx_err *e);
+	/* Replays, both asked by the owner of the streams.  NULL: this store
+	 * has none.  wanted: does one of these streams have any?  A stream that
+	 * stands still, or within a full reading, has none. */
+	enum gx_rc (*redrive_wanted)(struct gx_store *s,
+				     const char *const *streams, size_t n,
+				     bool *is_wanted, struct gx_err *e);
+	/* Those of a stream behind id after, in their order, up to max_lines
+	 * and about max_bytes.  Only items still queued: so the caller must
+	 * have read back all he sent, or a newer record of a key that is under
+	 * way would be overwritten.  What does not open is set back to open,
+	 * loudly, and left out. */
+	enum gx_rc (*redrive)(struct gx_store *s, const char *stream,
+			      uint64_t after, size_t max_lines,
+			      size_t max_bytes, gx_redrive_f each, void *ctx,
+			      struct gx_err *e);
 	/* "" if nothing was ever released. */
 	enum gx_rc (*released)(struct gx_store *s, const char *origin,
 			       struct gx_buf *pos, struct gx_err *e);

@@ -512,10 +512,12 @@ free_store(struct gx_store **s)
 	gx_buf_free(&st->rows);
 	gx_buf_free(&st->text);
 	gx_buf_free(&st->key);
+	gx_buf_free(&st->sealed);
 	gx_store_pg_arrays_free(&st->a);
 	gx_store_pg_arrays_free(&st->b);
 	gx_store_pg_arrays_free(&st->asides);
 	gx_store_pg_arrays_free(&st->starts);
+	gx_store_pg_arrays_free(&st->redrives);
 	gx_mem_wipe(st->conninfo, strlen(st->conninfo));
 	gx_mem_free(st->conninfo);
 	gx_mem_free(st->app);
@@ -533,6 +535,8 @@ static const struct gx_store_ops ops = {
 	.count = count,
 	.declare = declare,
 	.aside = gx_store_pg_aside,
+	.redrive_wanted = gx_store_pg_redrive_wanted,
+	.redrive = gx_store_pg_redrive,
 	.settle = gx_store_pg_settle,
 	.release = gx_store_pg_release,
 	.released = gx_store_pg_released,
@@ -575,16 +579,19 @@ gx_store_pg_new(const struct gx_store_pg_conf *conf, struct gx_store **out,
 	st->guard_percent = conf->guard_percent;
 	st->guard_floor = conf->guard_floor;
 	st->quarantine_max_rows = conf->quarantine_max_rows;
+	st->box = conf->box;
 	st->check_line = conf->check_line;
 	st->check_ctx = conf->check_ctx;
 	init_tables(st, conf);
 	gx_buf_init(&st->rows, STORE_PG_ROWS);
 	gx_buf_init(&st->text, 4u << 20);
 	gx_buf_init(&st->key, 64u << 10);
+	gx_buf_init(&st->sealed, 9u << 20); /* more than an original may be */
 	gx_store_pg_arrays_init(&st->a);
 	gx_store_pg_arrays_init(&st->b);
 	gx_store_pg_arrays_init(&st->asides);
 	gx_store_pg_arrays_init(&st->starts);
+	gx_store_pg_arrays_init(&st->redrives);
 	*out = &st->base;
 	return GX_OK;
 }

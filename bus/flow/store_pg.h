@@ -11,6 +11,7 @@
 #include "flow/store.h"
 #include "record/line.h"
 #include "record/resource.h"
+#include "trust/box.h"
 
 /* NULL: the line may be applied; else a code of errors.def, for which it is
  * set aside.  Thread: the store's. */
@@ -31,6 +32,8 @@ struct gx_store_pg_conf {
 	int guard_percent; /* mass-change guard at "op":"e", 0 = off */
 	uint64_t guard_floor;
 	uint64_t quarantine_max_rows; /* 0: no ceiling */
+	/* What is set aside is sealed in it; lent, NULL: it is kept plain. */
+	struct gx_box *box;
 	/* Asked of each u line that passed its schema; NULL: nobody. */
 	gx_check_line_f check_line;
 	void *check_ctx;
@@ -39,6 +42,13 @@ struct gx_store_pg_conf {
 enum gx_rc gx_store_pg_new(const struct gx_store_pg_conf *conf,
 			   struct gx_store **out,
 			   struct gx_err *e) GX_MUSTCHECK;
+
+/* What a box of the quarantine is labelled with: its column ("original",
+ * "record", "line"), stream and position, or of a line the number of its item;
+ * n = 0 if that does not fit. */
+#define GX_ASIDE_LABEL (GX_STREAM_MAX + 2048)
+struct gx_slice gx_store_pg_label(char out[GX_ASIDE_LABEL], const char *column,
+				  struct gx_slice stream, struct gx_slice pos);
 
 /* What a node below is given of a resource: each record that concerns it and
  * comes from outside of its subtree.  region: what the item begins with; for a

@@ -28,6 +28,7 @@ static enum gx_rc
 put_aside(struct gx_store_pg *st, const struct gx_aside *as, struct gx_err *e)
 {
 	struct gx_buf *c = st->a.col;
+	enum gx_rc rc;
 
 	gx_store_pg_put(&c[0], as->stream);
 	gx_store_pg_put(&c[1], as->pos);
@@ -39,11 +40,18 @@ put_aside(struct gx_store_pg *st, const struct gx_aside *as, struct gx_err *e)
 			      "the reasons of a refused record are too long");
 	}
 	gx_store_pg_put(&c[4], gx_buf_view(&st->text));
-	gx_store_pg_put_hex(&c[5], as->original.p, as->original.n);
 	gx_store_pg_put(&st->b.col[0], as->time);
 	gx_store_pg_put_u64(&st->b.col[1], as->epoch);
+	gx_store_pg_put(&st->b.col[3], st->box ? GX_SLICE("t") : GX_SLICE("f"));
 	st->a.n++;
-	return GX_OK;
+	rc = gx_store_pg_put_sealed(st, &c[5], "original", as->stream, as->pos,
+				    as->original, e);
+	if (rc == GX_OK) { /* "" is none: an empty one would be no object */
+		rc = gx_store_pg_put_sealed(
+			st, &st->b.col[2], "record", as->stream, as->pos,
+			st->box ? as->record : gx_slice("", 0), e);
+	}
+	return rc;
 }
 
 /* One row per key: a statement may change a row only once.  *n_new: those
@@ -51,35 +59,41 @@ put_aside(struct gx_store_pg *st, const struct gx_aside *as, struct gx_err *e)
 static enum gx_rc
 insert_asides(struct gx_store_pg *st, int64_t *n_new, struct gx_err *e)
 {
-	const char *params[8];
+	const char *params[10];
 	const struct gx_rows *r;
 	enum gx_rc rc = gx_store_pg_params(&st->a, 6, params, e);
 
 	if (rc == GX_OK) {
-		rc = gx_store_pg_params(&st->b, 2, params + 6, e);
+		rc = gx_store_pg_params(&st->b, 4, params + 6, e);
 	}
 	if (rc == GX_OK) {
 		rc = gx_pg_query(
 			st->pg,
 			"WITH put AS (INSERT INTO gx_quarantine AS q (side, "
 			"stream, pos, seq, key, reasons, original, first_seen, "
-			"last_seen, epoch) SELECT 'source', v.stream, v.pos, "
+			"last_seen, epoch, record, is_sealed) "
+			"SELECT 'source', v.stream, v.pos, "
 			"v.seq, v.key, v.reasons, v.original, v.at, v.at, "
-			"v.epoch FROM (SELECT DISTINCT ON (u.stream, u.pos) "
+			"v.epoch, nullif(v.record, ''), v.is_sealed FROM "
+			"(SELECT DISTINCT ON (u.stream, u.pos) "
 			"u.* FROM unnest($1::text[], $2::text[], "
 			"$3::bigint[], $4::text[], $5::jsonb[], $6::bytea[], "
-			"$7::timestamptz[], $8::bigint[]) WITH ORDINALITY "
+			"$7::timestamptz[], $8::bigint[], $9::bytea[], "
+			"$10::boolean[]) WITH ORDINALITY "
 			"u(stream, pos, seq, key, reasons, original, at, "
-			"epoch, i) ORDER BY u.stream, u.pos, u.i) v "
+			"epoch, record, is_sealed, i) ORDER BY u.stream, "
+			"u.pos, u.i) v "
 			"ORDER BY v.i ON CONFLICT (side, stream, pos) DO "
 			"UPDATE SET seq = excluded.seq, key = excluded.key, "
 			"reasons = excluded.reasons, original = "
-			"excluded.original, last_seen = excluded.last_seen, "
+			"excluded.original, record = excluded.record, "
+			"is_sealed = excluded.is_sealed, last_seen = "
+			"excluded.last_seen, "
 			"epoch = excluded.epoch, n_seen = q.n_seen + 1 "
 			"WHERE q.epoch < excluded.epoch AND NOT q.is_released "
 			"RETURNING q.n_seen) "
 			"SELECT count(*) FROM put WHERE n_seen = 1",
-			8, params, &r, e);
+			10, params, &r, e);
 	}
 	*n_new = rc == GX_OK ? gx_rows_int(r, 0, 0) : 0;
 	return rc;

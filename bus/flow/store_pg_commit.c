@@ -448,7 +448,8 @@ queue_probes(struct gx_store_pg *st, struct header *h, struct gx_err *e)
 		rc = queue(st, h, -1,
 			   "SELECT 1 FROM unnest($1::text[]) v(stream) WHERE "
 			   "EXISTS (SELECT 1 FROM gx_quarantine q WHERE "
-			   "q.stream = v.stream AND q.state = 'open') LIMIT 1",
+			   "q.stream = v.stream AND q.state IN ('open', "
+			   "'queued')) LIMIT 1",
 			   1, params + 2, e);
 	}
 	return rc;

@@ -33,6 +33,22 @@ end_old_holds(struct gx_store_pg *st, const struct end *end, struct gx_err *e)
 		4, end->params, NULL, e);
 }
 
+/* What was set aside before the reading and is not met in it is gone from the
+ * source: no replay may bring it back. */
+static enum gx_rc
+end_old_items(struct gx_store_pg *st, const struct end *end, struct gx_err *e)
+{
+	return gx_pg_query(
+		st->pg,
+		"WITH old AS (UPDATE gx_quarantine q SET state = 'superseded' "
+		"FROM gx_stream s WHERE s.stream = $1 AND "
+		"s.reading_at IS NOT NULL AND q.stream = $1 AND q.key <> '' "
+		"AND q.state IN ('open', 'queued') AND "
+		"q.side = 'source' AND q.seq < s.reading_at RETURNING q.id) "
+		"DELETE FROM gx_redrive r USING old WHERE r.item = old.id",
+		1, end->params, NULL, e);
+}
+
 static enum gx_rc
 check_guard(struct gx_store_pg *st, const struct spg_unit *u,
 	    const struct end *end, struct gx_err *e)
@@ -98,6 +114,9 @@ gx_store_pg_end(struct gx_store_pg *st, const struct spg_unit *u,
 	rc = end_old_holds(st, &end, e);
 	if (rc == GX_OK) {
 		rc = check_guard(st, u, &end, e);
+	}
+	if (rc == GX_OK) {
+		rc = end_old_items(st, &end, e);
 	}
 	if (rc == GX_OK) {
 		rc = delete_doomed(st, u, &end, e);

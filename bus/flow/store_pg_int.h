@@ -3,6 +3,7 @@
  *
  *   store_pg.c        the store's face; questions about streams
  *   store_pg_aside.c  quarantine at the source, releases
+ *   store_pg_redrive.c  what is set aside, sealed; its way home
  *   store_pg_table.c  base tables and their statements
  *   store_pg_lines.c  lines of a transaction: read, checked, last of a key
  *   store_pg_write.c  what they change, written
@@ -24,7 +25,7 @@
 #define STORE_PG_KEY 2000 /* bytes of a key; an index holds little more */
 
 /* A set of columns as array literals, for unnest. */
-#define SPG_COLS 6
+#define SPG_COLS 7
 struct spg_arrays {
 	struct gx_buf col[SPG_COLS];
 	size_t n; /* rows */
@@ -93,6 +94,7 @@ struct gx_store_pg {
 	bool gives;
 	int guard_percent;
 	uint64_t guard_floor, quarantine_max_rows;
+	struct gx_box *box; /* NULL: none */
 	gx_check_line_f check_line;
 	void *check_ctx;
 	struct spg_table *tables;
@@ -119,16 +121,18 @@ struct gx_store_pg {
 	size_t n_items, items_max;
 	struct spg_slot *slots;
 	size_t n_slots;
-	struct gx_buf rows;	  /* COPY text */
-	struct spg_arrays asides; /* stream, seq, key, reasons, original, at */
-	struct spg_arrays starts; /* stream, seq */
-	struct gx_slice *started; /* the streams of starts */
+	struct gx_buf rows;	    /* COPY text */
+	struct spg_arrays asides;   /* stream, seq, key, reasons, original, at,
+				   * is it sealed */
+	struct spg_arrays redrives; /* stream, before, upto, first, end */
+	struct spg_arrays starts;   /* stream, seq */
+	struct gx_slice *started;   /* the streams of starts */
 	size_t n_started, started_max;
 	uint64_t n_lines, n_aside;
 
 	/* Room for statements. */
 	struct spg_arrays a, b;
-	struct gx_buf text, key;
+	struct gx_buf text, key, sealed;
 	const char **params;
 	size_t params_max;
 	uint32_t *picked;
@@ -172,6 +176,26 @@ enum gx_rc gx_store_pg_room(void *at, size_t *max, size_t n, size_t size,
 bool gx_store_pg_listed(char *const *list, size_t n, struct gx_slice name);
 void gx_store_pg_list(char ***list, size_t *n, struct gx_slice name);
 void gx_store_pg_unlist(char **list, size_t *n, struct gx_slice name);
+
+/* ---- store_pg_redrive.c ---- */
+/* Put bytes into a column, sealed if there is a box. */
+enum gx_rc gx_store_pg_put_sealed(struct gx_store_pg *st, struct gx_buf *col,
+				  const char *column, struct gx_slice stream,
+				  struct gx_slice pos, struct gx_slice bytes,
+				  struct gx_err *e) GX_MUSTCHECK;
+enum gx_rc gx_store_pg_redrive_wanted(struct gx_store *s,
+				      const char *const *streams, size_t n,
+				      bool *is_wanted, struct gx_err *e);
+enum gx_rc gx_store_pg_redrive(struct gx_store *s, const char *stream,
+			       uint64_t after, size_t max_lines,
+			       size_t max_bytes, gx_redrive_f each, void *ctx,
+			       struct gx_err *e);
+/* A batch met while a segment is collected: does it carry replays? */
+void gx_store_pg_note_redrive(struct gx_store_pg *st,
+			      const struct gx_apply *ap);
+/* Close the items whose replays the segment in hand brings. */
+enum gx_rc gx_store_pg_close_items(struct gx_store_pg *st, bool small,
+				   struct gx_err *e) GX_MUSTCHECK;
 
 /* ---- store_pg_aside.c ---- */
 enum gx_rc gx_store_pg_aside(struct gx_store *s, const struct gx_aside *rows,

@@ -27,15 +27,22 @@ gx_store_pg_set_aside(struct gx_store_pg *st, const struct spg_unit *u,
 		      struct gx_slice reasons, struct gx_err *e)
 {
 	struct gx_buf *c = st->asides.col;
-	char now[GX_TIME_LEN + 1];
+	char now[GX_TIME_LEN + 1], pos[24];
+	enum gx_rc rc;
 
 	gx_time_format(gx_now_ms(), now);
 	gx_store_pg_put(&c[0], u->stream);
 	gx_store_pg_put_u64(&c[1], seq);
 	gx_store_pg_put(&c[2], key);
 	gx_store_pg_put(&c[3], reasons);
-	gx_store_pg_put_hex(&c[4], line.p, line.n);
+	(void)snprintf(pos, sizeof(pos), "%llu", (unsigned long long)seq);
+	rc = gx_store_pg_put_sealed(st, &c[4], "original", u->stream,
+				    gx_slice_str(pos), line, e);
+	if (rc != GX_OK) {
+		return rc;
+	}
 	gx_store_pg_put(&c[5], gx_slice(now, GX_TIME_LEN));
+	gx_store_pg_put(&c[6], st->box ? GX_SLICE("t") : GX_SLICE("f"));
 	st->asides.n++;
 	st->n_aside++;
 	for (size_t i = 0; i < SPG_COLS; i++) {
@@ -422,6 +429,7 @@ reset_segment(struct gx_store_pg *st)
 	gx_buf_reset(&st->rows);
 	gx_store_pg_arrays_reset(&st->asides);
 	gx_store_pg_arrays_reset(&st->starts);
+	gx_store_pg_arrays_reset(&st->redrives);
 	if (st->n_slots > 0) {
 		memset(st->slots, 0, st->n_slots * sizeof(*st->slots));
 	}
@@ -460,6 +468,9 @@ gx_store_pg_collect(struct gx_store_pg *st, const struct gx_txn *t,
 			continue;
 		}
 		unit = find_unit(st, ap);
+		if (c->at == 0) {
+			gx_store_pg_note_redrive(st, ap);
+		}
 		if (st->units[unit].is_read_back) {
 			st->n_lines += ap->head->n;
 			continue;

@@ -384,12 +384,15 @@ put_asides(struct gx_store_pg *st, bool small, struct gx_err *e)
 	st->has_open = true;
 	return run(st, small,
 		   "WITH put AS (INSERT INTO gx_quarantine AS q (side, stream, "
-		   "pos, seq, key, reasons, original, first_seen, last_seen) "
+		   "pos, seq, key, reasons, original, first_seen, last_seen, "
+		   "is_sealed) "
 		   "SELECT 'sink', v.stream, v.seq::text, v.seq, v.key, "
-		   "v.reasons, v.original, v.at, v.at FROM unnest($1::text[], "
+		   "v.reasons, v.original, v.at, v.at, v.is_sealed "
+		   "FROM unnest($1::text[], "
 		   "$2::bigint[], $3::text[], $4::jsonb[], $5::bytea[], "
-		   "$6::timestamptz[]) v(stream, seq, key, reasons, original, "
-		   "at) ON CONFLICT (side, stream, pos) DO UPDATE SET "
+		   "$6::timestamptz[], $7::boolean[]) v(stream, seq, key, "
+		   "reasons, original, at, is_sealed) ON CONFLICT (side, "
+		   "stream, pos) DO UPDATE SET "
 		   "last_seen = excluded.last_seen, n_seen = q.n_seen + 1 "
 		   "RETURNING q.stream, q.n_seen) "
 		   "UPDATE gx_stream s SET n_aside = s.n_aside + v.n FROM "
@@ -464,7 +467,8 @@ end_holds(struct gx_store_pg *st, bool small, struct gx_err *e)
 		   5, params, e);
 }
 
-/* A newer line of a key: what was set aside of it before is history. */
+/* A newer line of a key: what was set aside of it before is history, also if
+ * its replay is ordered already. */
 static enum gx_rc
 supersede(struct gx_store_pg *st, bool small, struct gx_err *e)
 {
@@ -491,10 +495,13 @@ supersede(struct gx_store_pg *st, bool small, struct gx_err *e)
 		return rc;
 	}
 	return run(st, small,
-		   "UPDATE gx_quarantine q SET state = 'superseded' FROM "
+		   "WITH old AS (UPDATE gx_quarantine q "
+		   "SET state = 'superseded' FROM "
 		   "unnest($1::text[], $2::text[], $3::bigint[]) "
 		   "v(stream, key, seq) WHERE q.stream = v.stream AND "
-		   "q.key = v.key AND q.state = 'open' AND q.seq < v.seq",
+		   "q.key = v.key AND q.state IN ('open', 'queued') "
+		   "AND q.seq < v.seq RETURNING q.id) "
+		   "DELETE FROM gx_redrive r USING old WHERE r.item = old.id",
 		   3, params, e);
 }
 
@@ -517,6 +524,9 @@ gx_store_pg_write(struct gx_store_pg *st, bool small, struct gx_err *e)
 	}
 	if (rc == GX_OK) {
 		rc = put_asides(st, small, e);
+	}
+	if (rc == GX_OK) { /* before they could be taken for superseded */
+		rc = gx_store_pg_close_items(st, small, e);
 	}
 	if (rc == GX_OK) {
 		rc = put_holds(st, small, e);

@@ -134,6 +134,7 @@ close_writer(void *flow)
 	w->last_pos_n = 0;
 	w->has_new_pos = false;
 	w->is_blocked = false;
+	w->wants_redrive = false;
 	gx_arena_reset(w->aside_arena);
 }
 
@@ -159,8 +160,8 @@ is_taken(const struct gx_writer *w, const struct sent *s)
 
 /* Has the reader passed our marker everywhere?  Until then it may not have
  * read what former writers left before it, which we found settled only. */
-static bool
-is_owner_read(const struct gx_writer *w)
+bool
+gx_writer_is_owner_read(const struct gx_writer *w)
 {
 	for (size_t i = 0; i < w->n_streams; i++) {
 		const struct gx_chain *c = &w->rows[i].chain;
@@ -223,7 +224,7 @@ look(struct gx_writer *w, struct gx_err *e)
 		w->n_taken++;
 		w->unread_ms = now_ms;
 	}
-	if (w->n_unread == 0 && is_owner_read(w)) {
+	if (w->n_unread == 0 && gx_writer_is_owner_read(w)) {
 		w->unread_ms = now_ms;
 	}
 	return GX_OK;
@@ -251,7 +252,7 @@ release(struct gx_writer *w, struct gx_err *e)
 	struct gx_slice pos;
 	enum gx_rc rc;
 
-	if (now_ms < w->release_at_ms || !is_owner_read(w)) {
+	if (now_ms < w->release_at_ms || !gx_writer_is_owner_read(w)) {
 		return GX_OK;
 	}
 	while (w->n_checks > 0 && w->checks[w->check_at].n_sent <= w->n_taken) {
@@ -371,7 +372,7 @@ static enum gx_rc
 run_writer(struct gx_writer *w, int timeout_ms, struct gx_err *e)
 {
 	size_t n_in_flight;
-	bool did = false;
+	bool did = false, holds = false;
 	enum gx_rc rc = w->log->ops->poll_out(
 		w->out, gx_writer_has_room(w) ? 0 : 5, &n_in_flight, e);
 
@@ -389,6 +390,9 @@ run_writer(struct gx_writer *w, int timeout_ms, struct gx_err *e)
 		rc = gx_writer_send_waiting(w, e);
 	}
 	if (rc == GX_OK) {
+		rc = gx_writer_redrive(w, &holds, e);
+	}
+	if (rc == GX_OK && !holds) {
 		rc = read_source(w, timeout_ms, &did, e);
 	}
 	if (rc == GX_OK && is_flush_due(w)) {

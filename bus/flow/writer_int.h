@@ -33,6 +33,7 @@ struct wstream {
 	uint64_t n_lines;
 	char pos[POS_MAX]; /* of the last line in it */
 	size_t pos_n;
+	uint64_t redrive; /* last replay in what is settled or sealed */
 
 	bool is_stopped;  /* neither read nor claimed; its neighbours go on */
 	bool is_left_out; /* because it stands still at this node; else because
@@ -119,6 +120,8 @@ struct gx_writer {
 	int64_t look_at_ms, release_at_ms;
 	int64_t unread_ms; /* when all was read back, or more of it, last */
 	int64_t guard_off_until_ms;
+	bool wants_redrive; /* the source is not read until all is read back */
+	int64_t redrive_at_ms; /* when the store is asked next */
 	int64_t released_at_ms;
 
 	struct gx_series *n_read, *n_published, *n_aside_total, *n_bytes,
@@ -143,10 +146,21 @@ enum gx_rc gx_writer_put(struct gx_writer *w, const struct gx_rec *rec,
 enum gx_rc gx_writer_flush(struct gx_writer *w, struct gx_err *e) GX_MUSTCHECK;
 enum gx_rc gx_writer_send_waiting(struct gx_writer *w,
 				  struct gx_err *e) GX_MUSTCHECK;
+/* Seal the open batch of stream i and send it; likewise. */
+enum gx_rc gx_writer_seal(struct gx_writer *w, size_t i,
+			  struct gx_err *e) GX_MUSTCHECK;
 /* May one more record be read? */
 bool gx_writer_has_room(const struct gx_writer *w);
 /* A batch or the rejects have reached their size and must go first. */
 bool gx_writer_is_full(const struct gx_writer *w);
+
+/* writer.c: has the node's reader passed our marker everywhere? */
+bool gx_writer_is_owner_read(const struct gx_writer *w);
+
+/* writer_redrive.c: ordered replays, a turn of them when all is read back.
+ * *holds: the source must not be read meanwhile. */
+enum gx_rc gx_writer_redrive(struct gx_writer *w, bool *holds,
+			     struct gx_err *e) GX_MUSTCHECK;
 
 /* writer_guard.c: the mass-change guard. */
 enum gx_rc gx_writer_guard(struct gx_writer *w, struct wstream *ws,

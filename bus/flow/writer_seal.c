@@ -94,14 +94,14 @@ gx_writer_send_waiting(struct gx_writer *w, struct gx_err *e)
 	return GX_OK;
 }
 
-static enum gx_rc
-seal_stream(struct gx_writer *w, size_t i, struct gx_err *e)
+enum gx_rc
+gx_writer_seal(struct gx_writer *w, size_t i, struct gx_err *e)
 {
 	struct wstream *ws = &w->streams[i];
 	struct gx_head h = {.kind = GX_MSG_BATCH};
 	unsigned char hash[GX_HASH];
-	char src[POS_MAX + GUARD_TEXT + 16];
-	char guard[GUARD_TEXT];
+	char src[POS_MAX + GUARD_TEXT + 64];
+	char guard[GUARD_TEXT], redrive[40] = "";
 	char at[GX_TIME_LEN + 1];
 	enum gx_rc rc = flush_asides(w, e);
 
@@ -110,8 +110,12 @@ seal_stream(struct gx_writer *w, size_t i, struct gx_err *e)
 	}
 	gx_time_format(gx_now_ms(), at);
 	gx_writer_guard_put(w, ws, guard);
-	snprintf(src, sizeof src, "{\"source\":\"%.*s\"%s}", (int)ws->pos_n,
-		 ws->pos, guard);
+	if (ws->redrive > 0) {
+		snprintf(redrive, sizeof redrive, ",\"redrive\":%llu",
+			 (unsigned long long)ws->redrive);
+	}
+	snprintf(src, sizeof src, "{\"source\":\"%.*s\"%s%s}", (int)ws->pos_n,
+		 ws->pos, redrive, guard);
 	h.stream = gx_slice_str(ws->conf.stream);
 	h.partition = (uint32_t)ws->conf.partition;
 	h.epoch = w->epoch;
@@ -170,7 +174,7 @@ gx_writer_flush(struct gx_writer *w, struct gx_err *e)
 		if (!can_send(w)) {
 			return GX_AGAIN;
 		}
-		rc = seal_stream(w, i, e);
+		rc = gx_writer_seal(w, i, e);
 	}
 	if (rc == GX_OK) {
 		rc = flush_asides(w, e);
@@ -233,6 +237,7 @@ put_aside(struct gx_writer *w, const struct gx_rec *rec, struct gx_err *e)
 	as->key = keep(w, rec->line.key, &ok);
 	as->time = keep(w, rec->line.time, &ok);
 	as->original = keep(w, rec->original, &ok);
+	as->record = keep(w, rec->record, &ok);
 	as->reasons = keep(w, gx_buf_view(&reasons), &ok);
 	gx_buf_free(&reasons);
 	if (!ok) {
@@ -310,7 +315,7 @@ gx_writer_put(struct gx_writer *w, const struct gx_rec *rec, struct gx_err *e)
 	/* Room for one more line of any length stays in the buffer. */
 	if (ws->n_lines >= w->conf.max_lines ||
 	    ws->body.n >= w->conf.max_bytes) {
-		return seal_stream(w, rec->stream, e);
+		return gx_writer_seal(w, rec->stream, e);
 	}
 	if (w->n_asides == ASIDES_MAX) {
 		return flush_asides(w, e);

@@ -454,19 +454,6 @@ fold(struct gx_writer *w, const struct gx_msg *m, struct gx_err *e)
 	return fold_batch(w, la, &h, hash, e);
 }
 
-/* The position inside the src object {"source":"<pos>",...}; "" for {}. */
-static struct gx_slice
-source_pos(const struct gx_chain *c)
-{
-	static const char open[] = "{\"source\":\"";
-	size_t skip = sizeof open - 1;
-
-	if (strncmp(c->src, open, skip) != 0) {
-		return gx_slice("", 0);
-	}
-	return gx_slice(c->src + skip, strcspn(c->src + skip, "\""));
-}
-
 /* Forget what was set aside beyond the settled positions: it is read again. */
 static enum gx_rc
 settle_asides(struct gx_writer *w, struct gx_err *e)
@@ -526,7 +513,8 @@ start_source(struct gx_writer *w, struct gx_err *e)
 	for (size_t i = 0; i < w->n_streams; i++) {
 		struct wstream *ws = &w->streams[i];
 
-		pos[i] = source_pos(&ws->chain);
+		pos[i] = gx_chain_source(&ws->chain);
+		ws->redrive = gx_chain_redrive(&ws->chain);
 		gx_writer_guard_load(w, ws);
 		gx_log(GX_LOG_INFO, "writer.settled",
 		       "stream=%s epoch=%llu next_seq=%llu", ws->conf.stream,

@@ -85,9 +85,31 @@ static const struct gx_route routes[] = {
 	{"GET", "/api/v1/quarantine", SEE, true, NULL, gx_api_quarantine,
 	 "Records set aside, without their content.",
 	 "Rows with their reasons."},
-	{"GET", "/api/v1/quarantine/{id}", SEE, true, "quarantine.show",
-	 gx_api_quarantine_one, "One record set aside, with its content.",
-	 "The row, its reasons and its original."},
+	{"GET", "/api/v1/quarantine/stats", SEE, true, NULL,
+	 gx_api_quarantine_stats, "Counts of what was set aside.",
+	 "Per stream and side: items in each state, the oldest open one."},
+	{"GET", "/api/v1/quarantine/{id}", SEE, true, NULL,
+	 gx_api_quarantine_one, "One record set aside, values masked.",
+	 "The row, its reasons and its masked record."},
+	{"GET", "/api/v1/quarantine/{id}/content", SEE, true, "quarantine.show",
+	 gx_api_quarantine_content, "One record set aside, with its content.",
+	 "The row, its reasons, key, record and original."},
+	{"POST", "/api/v1/quarantine/replay", ACT, true,
+	 "quarantine.replay_all", gx_api_quarantine_replay_all,
+	 "Order replays of the next open items: {\"after\":..,\"stream\":..,"
+	 "\"rule\":..,\"dry_run\":true}",
+	 "How many were queued and refused, and where to go on."},
+	{"POST", "/api/v1/quarantine/{id}/fix", ACT, true, "quarantine.fix",
+	 gx_api_quarantine_fix,
+	 "Mend a record: {\"set\":[{\"pointer\":\"/item\",\"value\":..}]}; "
+	 "422 names what is still wrong.",
+	 "The row."},
+	{"POST", "/api/v1/quarantine/{id}/replay", ACT, true,
+	 "quarantine.replay", gx_api_quarantine_replay,
+	 "Order the replay of one item.", "The row."},
+	{"POST", "/api/v1/quarantine/{id}/discard", ACT, true,
+	 "quarantine.discard", gx_api_quarantine_discard,
+	 "Close an item for good: {\"reason\":..}", "The row."},
 	{"GET", "/api/v1/nodes", SEE, true, NULL, gx_api_nodes,
 	 "This node and its neighbours.", "Nodes with their relation."},
 	{"GET", "/api/v1/resources", SEE_NODE, false, NULL, gx_api_resources,
@@ -446,9 +468,11 @@ status_of(enum gx_rc rc, const struct gx_err *e)
 		const char *code;
 		int status;
 	} map[] = {
-		{"api.not_found", 404}, {"evidence.gone", 404},
-		{"api.conflict", 409},	{"api.bad_request", 400},
-		{"log.no_topic", 404},
+		{"api.not_found", 404},	     {"evidence.gone", 404},
+		{"api.conflict", 409},	     {"api.bad_request", 400},
+		{"log.no_topic", 404},	     {"quarantine.closed", 409},
+		{"quarantine.no_way", 409},  {"quarantine.queued", 409},
+		{"quarantine.damaged", 409}, {"quarantine.faults", 422},
 	};
 
 	for (size_t i = 0; e->code && i < sizeof map / sizeof map[0]; i++) {

@@ -147,6 +147,21 @@ enum gx_rc gx_api_put_state(struct gx_call *c, const struct gx_resource *r,
 enum gx_rc gx_api_statements(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_statement_make(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_trace(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_quarantine_content(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_quarantine_stats(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_quarantine_fix(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_quarantine_replay(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_quarantine_replay_all(struct gx_call *c, struct gx_err *e);
+enum gx_rc gx_api_quarantine_discard(struct gx_call *c, struct gx_err *e);
+/* Resource of a stream; NULL if it is not declared here. */
+const struct gx_resource *gx_api_resource_of(const struct gx_call *c,
+					     struct gx_slice stream);
+/* Append what a row's column holds, opened if it is sealed; false if it does
+ * not open.  column: "original", "record". */
+bool gx_api_open_column(struct gx_box *box, const char *column,
+			const struct gx_rows *rows, int row, int col,
+			struct gx_slice stream, struct gx_slice pos,
+			struct gx_buf *out);
 enum gx_rc gx_api_reconcile(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_repair(struct gx_call *c, struct gx_err *e);
 enum gx_rc gx_api_evidence(struct gx_call *c, struct gx_err *e);

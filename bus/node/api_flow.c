@@ -1,5 +1,5 @@
 /*
- * API: flows, streams, quarantine and tokens.
+ * API: flows, streams and tokens.
  *
  * All of these are rows of the node's database, read and answered as they
  * stand at that moment; nothing is cached.  A command changes one row of
@@ -7,9 +7,7 @@
  * a second (control.c); the answer is the flow as it stands then, with the
  * wish beside the state, so a caller sees whether it was obeyed already.
  *
- * Lists of streams and flows are short and come whole.  The quarantine may be
- * long: it is paged by row id, newest first.  Its list shows no content of a
- * record; only the one-row form does, to those who may see it.
+ * Lists of streams and flows are short and come whole.
  *
  * Sort order and column names are part of the API.
  */
@@ -243,93 +241,6 @@ gx_api_stream(struct gx_call *c, struct gx_err *e)
 	gx_jw_begin(&c->w, '{');
 	gx_api_row(&c->w, rows, 0, STREAM_FMT);
 	gx_jw_end(&c->w, '}');
-	return GX_OK;
-}
-
-/* ---- quarantine ---- */
-
-#define FIRST_SEEN GX_SQL_TIME("first_seen") " AS first_seen, "
-#define LAST_SEEN GX_SQL_TIME("last_seen") " AS last_seen, "
-#define ASIDE_SQL                                                              \
-	"SELECT id, side, stream, seq, state, n_seen, " FIRST_SEEN LAST_SEEN   \
-	"reasons"
-
-enum gx_rc
-gx_api_quarantine(struct gx_call *c, struct gx_err *e)
-{
-	char limit[16], next[24] = "";
-	const char *p[] = {gx_http_query(c->req, "cursor"), limit,
-			   gx_http_query(c->req, "stream"),
-			   gx_http_query(c->req, "rule")};
-	uint64_t id;
-	const struct gx_rows *rows;
-	int n, max = 0;
-	enum gx_rc rc = gx_api_limit(c, &max, e);
-
-	if (rc != GX_OK) {
-		return rc;
-	}
-	if (p[0] != NULL && !gx_parse_u64(p[0], strlen(p[0]), INT64_MAX, &id)) {
-		return GX_ERR(e, GX_REJECT, "api.bad_request",
-			      "cursor is not one that this list gave");
-	}
-	snprintf(limit, sizeof limit, "%d", max + 1);
-	rc = gx_pg_query(c->pg,
-			 ASIDE_SQL
-			 " FROM gx_quarantine "
-			 "WHERE ($1::bigint IS NULL OR id < $1::bigint) "
-			 "AND ($3::text IS NULL OR stream = $3) "
-			 "AND ($4::text IS NULL OR reasons @> "
-			 "jsonb_build_array(jsonb_build_object('keyword', "
-			 "$4::text))) ORDER BY id DESC LIMIT $2::integer",
-			 4, p, &rows, e);
-	if (rc != GX_OK) {
-		return rc;
-	}
-	n = gx_rows_n(rows) > max ? max : gx_rows_n(rows);
-	gx_api_list_begin(c);
-	for (int i = 0; i < n; i++) {
-		gx_jw_begin(&c->w, '{');
-		gx_api_row(&c->w, rows, i, "issisissj");
-		gx_jw_end(&c->w, '}');
-	}
-	if (gx_rows_n(rows) > max) {
-		snprintf(next, sizeof next, "%s", gx_rows_str(rows, n - 1, 0));
-	}
-	gx_api_list_end(c, next[0] ? next : NULL);
-	return GX_OK;
-}
-
-enum gx_rc
-gx_api_quarantine_one(struct gx_call *c, struct gx_err *e)
-{
-	const struct gx_rows *rows;
-	struct gx_buf original;
-	uint64_t id;
-	enum gx_rc rc;
-
-	if (!gx_parse_u64(c->arg[0], strlen(c->arg[0]), INT64_MAX, &id)) {
-		return not_found(e, "row; gxbus quarantine list names all");
-	}
-	rc = gx_pg_query(c->pg,
-			 ASIDE_SQL ", key, pos, is_released, original "
-				   "FROM gx_quarantine WHERE id = $1::bigint",
-			 1, c->arg, &rows, e);
-	if (rc != GX_OK) {
-		return rc;
-	}
-	if (gx_rows_n(rows) == 0) {
-		return not_found(e, "row; gxbus quarantine list names all");
-	}
-	gx_buf_init(&original, 8u << 20);
-	gx_jw_begin(&c->w, '{');
-	gx_api_row(&c->w, rows, 0, "issisissj?j?sb");
-	if (gx_rows_bytea(rows, 0, 12, &original)) {
-		gx_jw_name(&c->w, "original");
-		gx_jw_str(&c->w, gx_buf_view(&original));
-	}
-	gx_jw_end(&c->w, '}');
-	gx_buf_free(&original);
 	return GX_OK;
 }
 

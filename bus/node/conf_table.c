@@ -49,6 +49,12 @@ const struct gx_conf_key gx_node_keys[] = {
 	 "here. "
 	 "gxbus init makes one. Needed by sources only.",
 	 false},
+	{NODE, "quarantine_key", GX_CONF_SECRET, "quarantine.key", NULL, NULL,
+	 "Secret (64 hex digits, mode 0600) that seals what is set aside. "
+	 "gxbus "
+	 "init makes one. Whoever loses it cannot read what is in the "
+	 "quarantine; all daemons of a node have the same.",
+	 false},
 	{NODE, "trust", GX_CONF_PATH, "trust", NULL, NULL,
 	 "Folder of public keys of the nodes this node believes: <node>.pem. "
 	 "Its own must be there too.",

@@ -240,6 +240,7 @@ gx_node_drop_flow(struct gx_node_flow *f)
 {
 	gx_source_free(&f->src);
 	gx_store_free(&f->store);
+	gx_box_free(&f->box);
 	gx_sealer_free(&f->sealer);
 	gx_key_free(&f->key);
 	gx_verifier_free(&f->verifier);
@@ -316,6 +317,21 @@ gx_node_kafka(const struct gx_node *n, bool is_parent, struct gx_log **out,
 }
 
 enum gx_rc
+gx_node_box(const struct gx_node *n, struct gx_box **out, struct gx_err *e)
+{
+	const char *path = gx_conf_str(n->conf, "node", NULL, "quarantine_key");
+
+	*out = NULL;
+	if (access(path, F_OK) != 0) {
+		return GX_ERR(e, GX_FATAL, "quarantine.key",
+			      "%.300s is not there: nothing can be set aside "
+			      "or read of it",
+			      path);
+	}
+	return gx_box_load(path, out, e);
+}
+
+enum gx_rc
 gx_node_store(struct gx_node *n, struct gx_node_flow *f, struct gx_store **out,
 	      struct gx_err *e)
 {
@@ -332,9 +348,17 @@ gx_node_store(struct gx_node *n, struct gx_node_flow *f, struct gx_store **out,
 	for (size_t i = 0; i < n->n_resources; i++) {
 		list[i] = n->resources[i].r;
 	}
+	if (f != NULL && f->box == NULL) {
+		enum gx_rc rc = gx_node_box(n, &f->box, e);
+
+		if (rc != GX_OK) {
+			return rc;
+		}
+	}
 	if (f != NULL) {
 		const char *flow = f->name;
 
+		conf.box = f->box;
 		conf.flow = flow;
 		conf.check_line = gx_node_check_line;
 		conf.check_ctx = f;

@@ -14,6 +14,7 @@
 #include "port/kafka.h"
 #include "port/pg.h"
 #include "record/resource.h"
+#include "trust/box.h"
 
 #include <stdatomic.h>
 
@@ -32,6 +33,7 @@ struct gx_node_flow {
 	const char *name;
 	const struct gx_node_kind *kind;
 	struct gx_log *log, *parent_log;
+	struct gx_box *box; /* of the quarantine, for store */
 	struct gx_store *store;
 	struct gx_keyring *keyring;
 	struct gx_verifier *verifier;
@@ -119,6 +121,11 @@ enum gx_rc gx_node_start_flow(struct gx_node *n, size_t i,
 
 /* Give back all that was built for the flow; its worker must have ended. */
 void gx_node_drop_flow(struct gx_node_flow *f);
+
+/* The key of the quarantine.  GX_FATAL "quarantine.key": there is none; others
+ * as gx_box_load. */
+enum gx_rc gx_node_box(const struct gx_node *n, struct gx_box **out,
+		       struct gx_err *e) GX_MUSTCHECK;
 
 /* A store on the node's database with its resources; flow: whose ceilings and
  * keys count, NULL for none.  Freed by gx_store_free. */

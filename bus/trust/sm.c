@@ -1,5 +1,5 @@
 /*
- * SM2 and SM3 by OpenSSL, and the key files.
+ * SM2, SM3 and SM4 by OpenSSL, and the key files.
  *
  * A hash object owns one digest context that is set up once and only started
  * again per leaf: fetching the algorithm costs more than hashing a line.  A
@@ -32,6 +32,7 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -113,6 +114,20 @@ gx_sm3(const void *p, size_t n, unsigned char out[GX_SM3])
 	gx_sm3_add(h, p, n);
 	gx_sm3_end(h, out);
 	gx_sm3_free(&h);
+}
+
+void
+gx_sm4_ctr(const unsigned char key[GX_SM4], const unsigned char iv[GX_SM4],
+	   const void *in, size_t n, void *out)
+{
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	int done = 0;
+	int ok = ctx && n <= INT_MAX &&
+		 EVP_EncryptInit_ex(ctx, EVP_sm4_ctr(), NULL, key, iv) == 1 &&
+		 EVP_EncryptUpdate(ctx, out, &done, in, (int)n) == 1;
+	/* Bytes that were not ciphered must never be taken for sealed ones. */
+	GX_ASSERT(ok == 1 && (size_t)done == n);
+	EVP_CIPHER_CTX_free(ctx); /* clears the key */
 }
 
 /* The id of the public point.  Takes pkey in any case. */
@@ -346,6 +361,42 @@ write_file(const char *path, mode_t mode, const char *p, size_t n)
 		errno = saved;
 	}
 	return good;
+}
+
+enum gx_rc
+gx_secret_make(const char *path, struct gx_err *e)
+{
+	unsigned char bytes[GX_SECRET];
+	char hex[2 * GX_SECRET + 2];
+	bool good = RAND_priv_bytes(bytes, GX_SECRET) == 1;
+	gx_hex(bytes, GX_SECRET, hex);
+	memcpy(hex + sizeof(hex) - 2, "\n", 2);
+	good = good && write_file(path, 0600, hex, sizeof(hex) - 1);
+	gx_mem_wipe(bytes, sizeof(bytes));
+	gx_mem_wipe(hex, sizeof(hex));
+	return good ? GX_OK
+		    : GX_ERR(e, GX_FATAL, "key.make",
+			     "the secret could not be made: %s",
+			     strerror(errno));
+}
+
+enum gx_rc
+gx_secret_load(const char *path, unsigned char out[GX_SECRET], struct gx_err *e)
+{
+	char buf[KEY_FILE_MAX];
+	size_t n = 0;
+	enum gx_rc rc = read_file(path, true, buf, &n, e);
+	while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == '\r')) {
+		n--;
+	}
+	if (rc == GX_OK && !gx_unhex(buf, n, out, GX_SECRET)) {
+		rc = GX_ERR(e, GX_FATAL, "key.bad",
+			    "the file of a secret holds no %d hex digits in "
+			    "lower case",
+			    2 * GX_SECRET);
+	}
+	gx_mem_wipe(buf, sizeof(buf));
+	return rc;
 }
 
 enum gx_rc

@@ -1,5 +1,5 @@
 /*
- * SM2 and SM3 (GB/T 32918, GB/T 32905) through OpenSSL, which lives only in
+ * SM2, SM3 and SM4 (GB/T 32918, 32905, 32907) through OpenSSL, which lives only in
  * sm.c.  The distinguishing id is always set (default 1234567812345678):
  * without it OpenSSL signs something nobody else can check.
  */
@@ -33,6 +33,19 @@ void gx_sm_hmac_free(struct gx_sm_hmac **m);
 void gx_sm_hmac_add(struct gx_sm_hmac *m, const void *p, size_t n);
 /* Once, after the last piece. */
 void gx_sm_hmac_end(struct gx_sm_hmac *m, unsigned char out[GX_SM3]);
+
+/* SM4 in counter mode (GB/T 32907, GB/T 17964): n bytes, the same both ways.
+ * One iv never serves twice under one key. */
+#define GX_SM4 16
+void gx_sm4_ctr(const unsigned char key[GX_SM4], const unsigned char iv[GX_SM4],
+		const void *in, size_t n, void *out);
+
+/* A secret of random bytes in a file of hex digits, with the rules of private
+ * keys for mode and owner; make refuses to overwrite. */
+#define GX_SECRET 32
+enum gx_rc gx_secret_make(const char *path, struct gx_err *e) GX_MUSTCHECK;
+enum gx_rc gx_secret_load(const char *path, unsigned char out[GX_SECRET],
+			  struct gx_err *e) GX_MUSTCHECK;
 
 /* A key.  Private ones come from files with mode 0600 or 0400 owned by the
  * process's user (else GX_FATAL "key.mode" or "key.owner"); wiped when freed. */

@@ -105,7 +105,7 @@ SOCIAL_STREAMS="/$GXL_CITY/hrss/social/social.insured/%"
 # Keys in the city's quarantine, of the city's own source.
 quarantine_keys() {
 	db gx_city -c "SELECT DISTINCT key::jsonb->>0 FROM gx_quarantine
-WHERE side = 'source' AND state = 'open' AND key <> ''
+WHERE side = 'source' AND state IN ('open', 'queued') AND key <> ''
 	AND stream LIKE '$SOCIAL_STREAMS'" | LC_ALL=C sort
 }
 

@@ -60,6 +60,12 @@ make_identities() {
 				die "gxbus init failed; see $D/log/init.log"
 		fi
 	done
+	# A node made by an older gxbus init has none.
+	for part in $GXL_NODES; do
+		[ -s "$D/$part/quarantine.key" ] ||
+			as_server sh -c 'umask 077; openssl rand -hex 32 >"$0"' \
+				"$D/$part/quarantine.key" || die "no quarantine.key"
+	done
 	for to in $GXL_NODES; do
 		mkdir -p "$D/$to/trust"
 		give "$D/$to/trust" 755

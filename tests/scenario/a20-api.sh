@@ -93,7 +93,13 @@ GET /api/v1/streams|oan||200
 GET /api/v1/receipts|oan||200
 GET /api/v1/streams$S|oan||200
 GET /api/v1/quarantine|oa||200
+GET /api/v1/quarantine/stats|oa||200
 GET /api/v1/quarantine/$id|oa||200
+GET /api/v1/quarantine/$id/content|oa||404
+POST /api/v1/quarantine/replay|o|{}|200
+POST /api/v1/quarantine/$id/fix|o|{}|404
+POST /api/v1/quarantine/$id/replay|o|{}|404
+POST /api/v1/quarantine/$id/discard|o|{"reason":"x"}|404
 GET /api/v1/nodes|oa||200
 GET /api/v1/resources|oan||200
 GET /api/v1/reconcile/social.insured|oan||200
@@ -134,7 +140,7 @@ while IFS='|' read -r route who body status; do
 	done
 done <"$D/routes"
 echo "  $n calls"
-[ "$n" = 256 ] || fail "the table has other rows"
+[ "$n" = 304 ] || fail "the table has other rows"
 URL=$GXBUS_CITY_URL
 expect operator GET "/api/v1/quarantine/$id" "" 200
 expect auditor GET /api/v1/flows "" 401

@@ -154,7 +154,9 @@ kinds_are_rows(void **state)
 		assert_non_null(k->ops->start);
 		snprintf(text, sizeof text,
 			 "[node]\nid = a\ndatabase = x\nflows = f\n"
-			 "[kafka]\nbootstrap = a:1\n[parent]\nkafka = b:1\n"
+			 "[kafka]\nbootstrap = a:1\n[parent]\nid = c\nurl = "
+			 "https://h\n"
+			 "kafka = b:1\n"
 			 "[child b]\nreturn = x.y\n"
 			 "[flow f]\nkind = %s\nadapter = x.json\nchild = b\n",
 			 words[i]);
