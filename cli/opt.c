@@ -278,6 +278,8 @@ set_color(struct gx_cli *cli)
 	}
 }
 
+static int check_profile(struct gx_cli *cli);
+
 int
 gx_opt_read(struct gx_cli *cli, int argc, char **argv)
 {
@@ -312,7 +314,7 @@ gx_opt_read(struct gx_cli *cli, int argc, char **argv)
 		return usage(cli, "an argument is missing: ", cmd->args);
 	}
 	set_color(cli);
-	return -1;
+	return check_profile(cli);
 }
 
 /* ---- settings ---- */
@@ -417,6 +419,27 @@ from_profile(struct gx_cli *cli, const char *name)
 	}
 	v = gx_conf_str(cli->profile, "profile", cli->profile_name, name);
 	return v[0] ? v : NULL;
+}
+
+/* A profile that was named must be there, even if the environment says all
+ * that it could. */
+static int
+check_profile(struct gx_cli *cli)
+{
+	const char *name = gx_opt(cli, "profile");
+	char text[120];
+
+	if (name == NULL) {
+		return -1;
+	}
+	(void)from_profile(cli, "url");
+	if (cli->profile != NULL) {
+		return -1;
+	}
+	snprintf(text, sizeof text, "there is no profile %.60s", name);
+	return gx_cli_fail(cli, GX_X_NOT_FOUND, "cli.profile", text,
+			   "profiles are sections [profile NAME] of "
+			   "~/.config/gxbus/config or /etc/gxbus/gxbus.conf");
 }
 
 /* NULL if neither variable is set to something. */

@@ -127,11 +127,14 @@ gx_raw_read(int argc, char **argv, struct gx_raw_opt *opts, const char **file)
 }
 
 static int
-fail_file(int error)
+fail_file(const char *file, int error)
 {
+	char text[300];
+
+	snprintf(text, sizeof text, "%.250s cannot be read",
+		 file ? file : "standard input");
 	return gx_raw_fail(error == ENOENT ? GX_X_NOT_FOUND : GX_X_FAILED,
-			   "cli.file", "the input cannot be read",
-			   strerror(error));
+			   "cli.file", text, strerror(error));
 }
 
 int
@@ -144,7 +147,7 @@ gx_raw_pour(const char *file, gx_raw_take_f take, void *ctx)
 	int error = 0;
 
 	if (f == NULL) {
-		return fail_file(errno);
+		return fail_file(file, errno);
 	}
 	while (goes_on) {
 		size_t n = fread(piece, 1, sizeof piece, f);
@@ -162,7 +165,7 @@ gx_raw_pour(const char *file, gx_raw_take_f take, void *ctx)
 	if (!is_stdin) {
 		fclose(f);
 	}
-	return error ? fail_file(error) : GX_X_OK;
+	return error ? fail_file(is_stdin ? NULL : file, error) : GX_X_OK;
 }
 
 int

@@ -414,7 +414,11 @@ step "offline, nothing is asked of a node"
 	printf abc | "$GXBUS" crypto sm3 | grep -qi 66c7f0f462eeedd9d1f2d46bdc10e4e2 ||
 		fail "SM3 of abc"
 	"$GXBUS" record check-id region 450100 >/dev/null || fail "check-id"
+	run 3 crypto sm3 "$D/none.json"
+	says "none.json cannot be read"
 	run 2 status
+	run 3 status --profile nosuch
+	says 'there is no profile nosuch'
 ) || exit 1
 
 quiet_logs
