@@ -182,6 +182,8 @@ grep -q 'end of the last lines' "$D/log/hub.log" || fail "no dump of a crash"
 step "the same search finds what is there"
 id=$(ask gx_city "SELECT max(id) FROM gx_quarantine")
 cli city quarantine show "$id" >"$D/shown" || fail "quarantine show"
+leaks "$D/shown" && fail "a record is shown without a mask"
+cli city quarantine show "$id" --reveal >"$D/shown" || fail "--reveal"
 leaks "$D/shown" >/dev/null || fail "the search is blind to what may be seen"
 cp "$D/log/hub.log" "$D/planted.log"
 printf 'row %s\n' "$(ask hrss "SELECT aac002 FROM ac01 WHERE aac002

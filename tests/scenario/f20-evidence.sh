@@ -154,7 +154,7 @@ aside_is_told() {
 }
 wait_until 40 aside_is_told
 # The record before it was applied; its newest row has another seq at the city.
-proves city '^receipt	450100	.*	all applied' || fail "the city's"
+wait_until 40 proves city '^receipt	450100	.*	all applied'
 
 step "a batch that an older program took is not invented"
 sql gx_hub "UPDATE gx_batch SET at_offset = NULL WHERE first = 1"

@@ -39,6 +39,7 @@ cat >"$D/shown" <<X
 0 stream show $S
 0 quarantine list
 0 quarantine show $Q
+0 quarantine stats
 0 node list
 0 token list
 10 doctor
@@ -52,6 +53,9 @@ cat >"$D/others" <<X
 flow pause
 flow resume
 flow restart
+quarantine fix
+quarantine replay
+quarantine discard
 token create
 token revoke
 init
