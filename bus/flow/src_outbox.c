@@ -46,7 +46,7 @@
 #define TRIM_ROWS 1000
 #define TRIM_MAX_MS 60000
 #define TRIM_MIN_MS 200
-#define POS_TEXT (GX_OUTBOX_INCARNATION + 32)
+#define POS_TEXT (GX_OUTBOX_INCARNATION + 52)
 #define FAULTS 64
 
 struct obx_stream {
@@ -107,38 +107,17 @@ src_of(struct gx_source *s)
 
 /* ---- positions ---- */
 
-bool
-gx_src_outbox_pos_put(struct gx_buf *b, const struct gx_outbox_pos *pos)
+/* Of a row, by its columns in an answer. */
+static void
+mark_row(const struct gx_rows *r, int row, const int cols[GX_OUTBOX_PARTS],
+	 char out[GX_OUTBOX_MARK + 1])
 {
-	return gx_buf_printf(b, "ob:%s:%llu", pos->incarnation,
-			     (unsigned long long)pos->id);
-}
+	struct gx_slice part[GX_OUTBOX_PARTS];
 
-bool
-gx_src_outbox_pos_parse(struct gx_slice text, struct gx_outbox_pos *out)
-{
-	const char *colon;
-	size_t n;
-
-	memset(out, 0, sizeof *out);
-	if (text.n < 3 || memcmp(text.p, "ob:", 3) != 0) {
-		return false;
+	for (size_t i = 0; i < GX_OUTBOX_PARTS; i++) {
+		part[i] = gx_rows_slice(r, row, cols[i]);
 	}
-	text = gx_slice(text.p + 3, text.n - 3);
-	colon = text.n > 0 ? memchr(text.p, ':', text.n) : NULL;
-	n = colon != NULL ? (size_t)(colon - text.p) : 0;
-	if (n == 0 || n > GX_OUTBOX_INCARNATION) {
-		return false;
-	}
-	for (size_t i = 0; i < n; i++) {
-		char c = text.p[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))) {
-			return false;
-		}
-		out->incarnation[i] = c;
-	}
-	return gx_parse_u64(colon + 1, text.n - n - 1, INT64_MAX, &out->id);
+	gx_src_outbox_mark(part, out);
 }
 
 static struct gx_slice
@@ -405,6 +384,39 @@ check_pos(const struct src_outbox *src, struct gx_slice text, uint64_t last_id,
 	return GX_OK;
 }
 
+/* Is the row of a position, if it is still there, the one that was taken?  Ids
+ * are given again by a database that lost its last rows, and has been spoken to
+ * since. */
+static enum gx_rc
+check_mark(struct src_outbox *src, struct gx_slice text, struct gx_err *e)
+{
+	static const int cols[] = {0, 1, 2, 3, 4};
+	struct gx_outbox_pos pos;
+	char id[24], mark[GX_OUTBOX_MARK + 1];
+	const char *params[] = {src->origin, id};
+	const struct gx_rows *r;
+	enum gx_rc rc;
+
+	if (!gx_src_outbox_pos_parse(text, &pos) || pos.mark[0] == '\0') {
+		return GX_OK;
+	}
+	(void)snprintf(id, sizeof id, "%llu", (unsigned long long)pos.id);
+	rc = gx_pg_query(src->pg,
+			 "SELECT stream, op, key, o, d FROM gx_outbox WHERE "
+			 "origin = $1 AND id = $2::bigint",
+			 2, params, &r, e);
+	if (rc != GX_OK || gx_rows_n(r) == 0) {
+		return rc;
+	}
+	mark_row(r, 0, cols, mark);
+	return strcmp(mark, pos.mark) == 0
+		       ? GX_OK
+		       : say_restored(src,
+				      "holds another row than the one that "
+				      "was taken",
+				      e);
+}
+
 /* Is the newest released row of a stream still in the log?  A row that was set
  * aside without a key has no line there. */
 static enum gx_rc
@@ -423,8 +435,9 @@ check_released(struct src_outbox *src, const struct obx_stream *st,
 			 "SELECT o.id FROM gx_outbox o WHERE o.origin = $1 AND "
 			 "o.stream = $2 AND o.id <= $3::bigint AND NOT EXISTS "
 			 "(SELECT 1 FROM gx_quarantine q WHERE q.side = "
-			 "'source' AND q.stream = o.stream AND q.pos = 'ob:' "
-			 "|| $4 || ':' || o.id AND q.key = '') "
+			 "'source' AND q.stream = o.stream AND (q.pos = 'ob:' "
+			 "|| $4 || ':' || o.id OR starts_with(q.pos, 'ob:' || "
+			 "$4 || ':' || o.id || ':')) AND q.key = '') "
 			 "ORDER BY o.id DESC LIMIT 1",
 			 4, params, &r, e);
 	if (rc == GX_OK && gx_rows_n(r) > 0 &&
@@ -451,9 +464,15 @@ start_source(struct gx_source *s, const struct gx_slice *pos, size_t n,
 	for (size_t i = 0; rc == GX_OK && i < n; i++) {
 		rc = check_pos(src, pos[i], last_id, &src->streams[i].settled,
 			       e);
+		if (rc == GX_OK) {
+			rc = check_mark(src, pos[i], e);
+		}
 	}
 	if (rc == GX_OK) {
 		rc = check_pos(src, released, last_id, &src->released_id, e);
+	}
+	if (rc == GX_OK) {
+		rc = check_mark(src, released, e);
 	}
 	for (size_t i = 0; rc == GX_OK && i < n; i++) {
 		rc = check_released(src, &src->streams[i], e);
@@ -462,6 +481,7 @@ start_source(struct gx_source *s, const struct gx_slice *pos, size_t n,
 		return rc == GX_AGAIN ? GX_ABORT : rc;
 	}
 	src->at.id = src->released_id;
+	src->at.mark[0] = '\0';
 	src->told_id = src->released_id;
 	src->pause_ms = POLL_MIN_MS;
 	src->poll_at_ms = 0;
@@ -635,6 +655,7 @@ give_row(struct src_outbox *src, const struct obx_stream *st,
 static enum gx_rc
 take_row(struct src_outbox *src, struct gx_rec *rec, struct gx_err *e)
 {
+	static const int cols[] = {COL_STREAM, COL_OP, COL_KEY, COL_O, COL_D};
 	uint64_t id = (uint64_t)gx_rows_int(src->rows, src->row, COL_ID);
 	struct gx_slice name = gx_rows_slice(src->rows, src->row, COL_STREAM);
 	const struct obx_stream *st = find_stream(src, name);
@@ -651,6 +672,7 @@ take_row(struct src_outbox *src, struct gx_rec *rec, struct gx_err *e)
 			      (unsigned long long)id, src->origin);
 	}
 	src->at.id = id;
+	mark_row(src->rows, src->row, cols, src->at.mark);
 	if (id <= st->settled) {
 		src->row++;
 		return GX_AGAIN;

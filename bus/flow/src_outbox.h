@@ -3,7 +3,9 @@
  * that is named.  Rows come in the order of their ids, each is run through the
  * validator of its resource, and one that does not pass is set aside.
  *
- * Position: ob:<incarnation>:<id>, the incarnation 1 to 64 of a-z 0-9.
+ * Position: ob:<incarnation>:<id>[:<mark>], the incarnation 1 to 64 of a-z 0-9,
+ * the mark 16 hex digits of a digest of the row: a database that lost its last
+ * rows and gave their ids again is found out by it.
  *
  * Released rows stay until they are older than keep_ms, the newest of each
  * stream for good: by it a later start sees whether the log still holds what
@@ -33,12 +35,18 @@ enum gx_rc gx_src_outbox_new(const struct gx_src_outbox_conf *conf,
 			     struct gx_err *e) GX_MUSTCHECK;
 
 #define GX_OUTBOX_INCARNATION 64
+#define GX_OUTBOX_MARK 16
+#define GX_OUTBOX_PARTS 5
 struct gx_outbox_pos {
 	char incarnation[GX_OUTBOX_INCARNATION + 1];
-	uint64_t id; /* all at or below it was handed over */
+	uint64_t id;		       /* all at or below it was handed over */
+	char mark[GX_OUTBOX_MARK + 1]; /* of row id; "" not known */
 };
 /* Append the text.  false if b is full. */
 bool gx_src_outbox_pos_put(struct gx_buf *b, const struct gx_outbox_pos *pos);
+/* The mark of a row: of its stream, op, key, o and d. */
+void gx_src_outbox_mark(const struct gx_slice part[GX_OUTBOX_PARTS],
+			char out[GX_OUTBOX_MARK + 1]);
 /* Strict: nothing but what the former writes. */
 bool gx_src_outbox_pos_parse(struct gx_slice text, struct gx_outbox_pos *out);
 

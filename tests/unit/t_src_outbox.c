@@ -16,11 +16,11 @@ there_and_back(void **state)
 {
 	(void)state;
 	static const struct gx_outbox_pos rows[] = {
-		{"a", 0},
-		{"0123456789abcdef0123456789abcdef", 1},
+		{"a", 0, ""},
+		{"0123456789abcdef0123456789abcdef", 1, ""},
 		{"0123456789abcdef0123456789abcdef"
 		 "0123456789abcdef0123456789abcdef",
-		 INT64_MAX},
+		 INT64_MAX, "0123456789abcdef"},
 	};
 	struct gx_buf b;
 
@@ -33,6 +33,7 @@ there_and_back(void **state)
 		assert_true(gx_src_outbox_pos_parse(gx_buf_view(&b), &pos));
 		assert_string_equal(pos.incarnation, rows[i].incarnation);
 		assert_int_equal(pos.id, rows[i].id);
+		assert_string_equal(pos.mark, rows[i].mark);
 	}
 	gx_buf_free(&b);
 }
@@ -46,6 +47,8 @@ damaged_is_refused(void **state)
 		"ob:", "ob::1", "ob:a", "ob:a:", "ob:A:1", "ob:a:01", "ob:a:-1",
 		"ob:a:1 ", "ob:a b:1", "pg:a:1", "ob:a:1:2", "OB:a:1",
 		"ob:a:9223372036854775808", " ob:a:1",
+		"ob:a:1:", "ob:a:1:0123456789abcde", "ob:a:1:0123456789ABCDEF",
+		"ob:a:1:0123456789abcdef0",
 		/* 65 characters of incarnation */
 		("ob:01234567890123456789012345678901234567890123456789"
 		 "012345678901234:1")};
